@@ -1,0 +1,66 @@
+# Portico's verbs. `make run` and `make test` are all a newcomer needs; both install what is missing.
+
+GO      ?= go
+BUILD   := build
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS := -s -w -X portico/shared/version.number=$(VERSION)
+# Packages that hold no browser code; the browser's own are checked for js/wasm below.
+FUZZTIME ?= 5s
+
+.DEFAULT_GOAL := help
+.PHONY: help go deps build wasm run test test-go test-race test-js fuzz bench check fmt clean
+
+help: ## list the verbs
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+go:
+	@command -v $(GO) >/dev/null 2>&1 || { echo "Go is missing. Install Go 1.26 or newer (https://go.dev/dl/) and try again." >&2; exit 1; }
+
+deps: ## install what the tests need beside Go (quiet when there is nothing to do)
+	@tools/deps/install.sh
+
+wasm: go
+	@$(GO) run ./tools/wasmbuild
+
+build: wasm ## build the programs into build/ and the browser client into web/sdk/dist
+	@mkdir -p $(BUILD)
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/portico-edge ./edge
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/portico-relay ./relay
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/portico ./tools/portico
+
+run: build ## start an edge and a relay on this machine and print the address of the demo
+	@exec $(BUILD)/portico dev $(ARGS)
+
+test: deps build test-go test-race test-js ## run every test
+
+test-go:
+	$(GO) vet ./...
+	GOOS=js GOARCH=wasm $(GO) vet ./wasm/... ./shared/client/... ./shared/sioclient/... ./shared/wsconn/...
+	$(GO) test ./...
+
+# The race detector runs over what is concurrent; the end-to-end tests start a program of their own and gain nothing from it.
+test-race:
+	$(GO) test -race ./shared/... ./edge/... ./relay/...
+
+# The packages that also run in a browser, under Node.
+test-js:
+	GOOS=js GOARCH=wasm $(GO) test -exec="$$($(GO) env GOROOT)/lib/wasm/go_js_wasm_exec" \
+		./shared/jsonvalue ./shared/conference ./shared/portalproto ./shared/engineio ./shared/socketio ./shared/client ./wasm/...
+
+fuzz: go ## run every fuzz target for FUZZTIME (default 5s)
+	@$(GO) list ./... | while read -r p; do \
+		for f in $$($(GO) test -list '^Fuzz' $$p 2>/dev/null | grep '^Fuzz'); do \
+			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p | tail -n 1 || exit 1; \
+		done; done
+
+bench: go ## run the benchmarks
+	$(GO) test -run '^$$' -bench . -benchmem ./shared/... ./edge/... ./relay/...
+
+check: test fuzz ## everything that must hold before a change lands
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "Not formatted: run make fmt." >&2; exit 1; }
+
+fmt: go ## format the Go code
+	@gofmt -w $$(git ls-files '*.go')
+
+clean: ## remove what was built; data/ stays
+	@rm -rf $(BUILD) web/sdk/dist/*

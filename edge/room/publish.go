@@ -1,0 +1,212 @@
+package room
+
+import (
+	"portico/shared/conference"
+	"portico/shared/portalproto"
+)
+
+// publish checks a publication (portal protocol 6.2 rows 3 to 6) and holds its place as connecting. The media layer opens it
+// afterwards, outside the state machine: published or abandon tells how that went.
+func (m *machine) publish(owner, session string, r portalproto.PublishRequest) (*publication, error) {
+	who := m.members[owner]
+	if who == nil {
+		return nil, portalproto.ErrNotJoinedRoom
+	}
+	for _, t := range r.Tracks {
+		if (t.Kind == conference.Audio || t.Kind == conference.Video) && !who.participant.Permission.Publish.Has(t.Kind) {
+			return nil, portalproto.ErrUnauthorized
+		}
+	}
+	if m.config.InputLimit >= 0 && len(m.streams) >= m.config.InputLimit {
+		return nil, portalproto.ErrTooManyInputs
+	}
+	if !usable(r.Tracks) || r.Transport.Type == "quic" {
+		return nil, portalproto.ErrBadPublication
+	}
+	if err := m.reserve(owner); err != nil {
+		return nil, err
+	}
+	p := &publication{transport: transportOf(r.Transport, session), stream: conference.Stream{
+		ID: session, Type: conference.Forward, Owner: owner, Via: "webrtc", InViews: []string{}, Attributes: r.Attributes,
+	}}
+	m.streams = append(m.streams, p)
+	return p, nil
+}
+
+// transportOf is the transport a session runs on: a new one has the id of the session that opens it (quirk Q-01).
+func transportOf(ref portalproto.TransportRef, session string) string {
+	if ref.ID != "" {
+		return ref.ID
+	}
+	return session
+}
+
+// usable tells whether tracks can be found in an offer: each with kind and mid, no mid twice, at least one.
+func usable(tracks []portalproto.PublishTrack) bool {
+	mids := map[string]bool{}
+	for _, t := range tracks {
+		if t.Kind == "" || t.Mid == "" || mids[t.Mid] {
+			return false
+		}
+		mids[t.Mid] = true
+	}
+	return len(tracks) > 0
+}
+
+// abandon forgets a session that the media layer refused, without telling anyone.
+func (m *machine) abandon(session string) {
+	if p := m.publication(session); p != nil {
+		m.forget(p)
+	}
+	if s := m.subs[session]; s != nil {
+		delete(m.subs, session)
+		m.release(s.owner)
+	}
+}
+
+// live tells whether a session is still wanted, after the media layer has opened it.
+func (m *machine) live(session string) bool {
+	return m.publication(session) != nil || m.subs[session] != nil
+}
+
+func (m *machine) publication(id string) *publication {
+	for _, p := range m.streams {
+		if p.stream.ID == id {
+			return p
+		}
+	}
+	return nil
+}
+
+// sessionReady is the media layer's word that a session's media can flow: its owner is told, and for a publication everyone
+// learns of the new stream, the owner included and after its own progress (portal protocol 7.2).
+func (m *machine) sessionReady(session string, tracks []conference.Track) {
+	if p := m.publication(session); p != nil && !p.ready {
+		p.ready = true
+		p.stream.Tracks = tracks
+		m.tell(p.stream.Owner, portalproto.Progress{Transport: p.transport, Session: session, Status: portalproto.ProgressReady})
+		m.tellStreams(portalproto.StreamAdded{Stream: p.stream})
+	}
+	if s := m.subs[session]; s != nil {
+		m.tell(s.owner, portalproto.Progress{Transport: s.transport, Session: session, Status: portalproto.ProgressReady})
+	}
+}
+
+// sessionFailed is the media layer's word that a session is over.
+func (m *machine) sessionFailed(session, reason string) {
+	if p := m.publication(session); p != nil {
+		m.tell(p.stream.Owner, portalproto.Progress{Transport: p.transport, Session: session, Status: portalproto.ProgressError, Reason: reason})
+		m.removeStream(p)
+	}
+	if s := m.subs[session]; s != nil {
+		m.endSubscription(s, reason)
+	}
+}
+
+// tracksChanged is the media layer's word that it knows more of a publication's tracks, such as a picture's size.
+func (m *machine) tracksChanged(session string, tracks []conference.Track) {
+	p := m.publication(session)
+	if p == nil || !p.ready {
+		return
+	}
+	inactive := map[string]bool{}
+	for _, t := range p.stream.Tracks {
+		inactive[t.ID] = t.Inactive
+	}
+	updated := append([]conference.Track(nil), tracks...)
+	for i := range updated {
+		updated[i].Inactive = inactive[updated[i].ID]
+	}
+	p.stream.Tracks = updated
+	stream := p.stream
+	m.tellStreams(portalproto.StreamUpdated{ID: session, Field: portalproto.FieldAll, Stream: &stream})
+}
+
+// unpublish ends a publication (portal protocol 6.3). acked is called before anyone is told that the stream is gone.
+func (m *machine) unpublish(participant, session string, acked func()) error {
+	if m.members[participant] == nil {
+		return portalproto.ErrNotJoinedRoom
+	}
+	p := m.publication(session)
+	if p == nil {
+		if _, mixed := m.mixedStream(session); mixed {
+			return portalproto.ErrUnauthorized // nobody owns a mixed stream
+		}
+		return portalproto.ErrNoStream
+	}
+	if !m.mayControl(participant, p.stream.Owner) {
+		return portalproto.ErrUnauthorized
+	}
+	m.do(func(media Media) { media.Stop(session) })
+	m.forget(p)
+	m.endSubscriptionsTo(session)
+	acked()
+	if p.ready {
+		m.tellStreams(portalproto.StreamRemoved{ID: session})
+	}
+	return nil
+}
+
+func (m *machine) mixedStream(id string) (*conference.Stream, bool) {
+	for i := range m.mixed {
+		if m.mixed[i].ID == id {
+			return &m.mixed[i], true
+		}
+	}
+	return nil, false
+}
+
+// streamControl pauses, resumes or mixes a stream (portal protocol 6.4). The answer's data is "ok" or a region.
+func (m *machine) streamControl(participant string, c portalproto.StreamControl) error {
+	if m.members[participant] == nil {
+		return portalproto.ErrNotJoinedRoom
+	}
+	p := m.publication(c.ID)
+	if p == nil {
+		if _, mixed := m.mixedStream(c.ID); !mixed {
+			return portalproto.ErrNoStream
+		}
+		if m.members[participant].participant.Role != adminRole {
+			return portalproto.ErrUnauthorized
+		}
+		return portalproto.ErrStreamMixed
+	}
+	if !m.mayControl(participant, p.stream.Owner) {
+		return portalproto.ErrUnauthorized
+	}
+	if !p.ready {
+		return portalproto.ErrStreamNotReady
+	}
+	switch c.Operation {
+	case portalproto.Pause, portalproto.Play:
+		return m.setActive(p, c.Media, c.Operation == portalproto.Play)
+	case portalproto.Mix, portalproto.Unmix:
+		return portalproto.ErrInvalidView // no view of this room is fed by a mixer
+	}
+	return portalproto.ErrInvalidMixView
+}
+
+// setActive pauses or resumes the stream's tracks of the given kinds for everyone. Both updates follow "av", even for a stream
+// of one kind, and a repeated state is told again (quirk Q-13).
+func (m *machine) setActive(p *publication, kinds conference.MediaSet, active bool) error {
+	if !(kinds.Audio && p.stream.Has(conference.Audio) || kinds.Video && p.stream.Has(conference.Video)) {
+		return portalproto.ErrNoTrackToMute
+	}
+	tracks := append([]conference.Track(nil), p.stream.Tracks...)
+	for i := range tracks {
+		if kinds.Has(tracks[i].Kind) {
+			tracks[i].Inactive = !active
+			id := tracks[i].ID
+			m.do(func(media Media) { media.SetActive(id, active) })
+		}
+	}
+	p.stream.Tracks = tracks
+	status := statusValue(active)
+	if kinds.Audio {
+		m.tellStreams(portalproto.StreamUpdated{ID: p.stream.ID, Field: portalproto.FieldAudioStatus, Value: status})
+	}
+	if kinds.Video {
+		m.tellStreams(portalproto.StreamUpdated{ID: p.stream.ID, Field: portalproto.FieldVideoStatus, Value: status})
+	}
+	return nil
+}

@@ -1,0 +1,207 @@
+package room
+
+import (
+	"slices"
+	"strings"
+
+	"portico/shared/conference"
+	"portico/shared/jsonvalue"
+	"portico/shared/portalproto"
+)
+
+func statusValue(active bool) jsonvalue.Value {
+	if active {
+		return jsonvalue.Of("active")
+	}
+	return jsonvalue.Of("inactive")
+}
+
+// subscribe checks a subscription (portal protocol 6.5 rows 3 to 12) and holds its place; sources are the tracks that feed it,
+// in the order of the request.
+func (m *machine) subscribe(owner, session string, r portalproto.SubscribeRequest) (s *subscription, sources []conference.Track, err error) {
+	who := m.members[owner]
+	if who == nil {
+		return nil, nil, portalproto.ErrNotJoinedRoom
+	}
+	if !subscribable(r.Tracks) || r.Transport.Type == "quic" {
+		return nil, nil, portalproto.ErrBadSubscription
+	}
+	for _, t := range r.Tracks {
+		if !who.participant.Permission.Subscribe.Has(t.Kind) {
+			return nil, nil, portalproto.ErrUnauthorized
+		}
+	}
+	s = &subscription{id: session, owner: owner, transport: transportOf(r.Transport, session)}
+	for _, t := range r.Tracks {
+		stream, track, err := m.source(t)
+		if err != nil {
+			return nil, nil, err
+		}
+		s.tracks = append(s.tracks, subscribed{kind: t.Kind, stream: stream, active: true})
+		sources = append(sources, track)
+	}
+	if err := m.reserve(owner); err != nil {
+		return nil, nil, err
+	}
+	m.subs[session] = s
+	return s, sources, nil
+}
+
+// subscribable tells whether each track says kind, mid and source, with no mid twice.
+func subscribable(tracks []portalproto.SubscribeTrack) bool {
+	mids := map[string]bool{}
+	for _, t := range tracks {
+		if t.Kind == "" || t.Mid == "" || t.From == "" || mids[t.Mid] {
+			return false
+		}
+		mids[t.Mid] = true
+	}
+	return len(tracks) > 0
+}
+
+// source finds the ready track a request means and checks the request's wishes against it.
+func (m *machine) source(t portalproto.SubscribeTrack) (stream string, track conference.Track, err error) {
+	for _, p := range m.streams {
+		if !p.ready {
+			continue
+		}
+		if track, ok := p.stream.Track(t.From, t.Kind); ok {
+			if t.Kind == conference.Audio {
+				return p.stream.ID, track, audioSatisfies(track, t)
+			}
+			return p.stream.ID, track, videoSatisfies(track, t)
+		}
+	}
+	if t.Kind == conference.Audio {
+		return "", track, portalproto.AudioUnsatisfied(portalproto.DetailAudio)
+	}
+	return "", track, portalproto.VideoUnsatisfied(portalproto.DetailVideo)
+}
+
+func audioSatisfies(track conference.Track, t portalproto.SubscribeTrack) error {
+	if t.Format == nil {
+		return nil
+	}
+	for _, f := range append([]conference.AudioFormat{{Codec: track.Format.Codec, SampleRate: track.Format.SampleRate,
+		ChannelNum: track.Format.ChannelNum}}, track.Optional.AudioFormats...) {
+		if strings.EqualFold(f.Codec, t.Format.Codec) && f.SampleRate == t.Format.SampleRate && f.ChannelNum == t.Format.ChannelNum {
+			return nil
+		}
+	}
+	return portalproto.AudioUnsatisfied(portalproto.DetailFormat)
+}
+
+// videoSatisfies is rows 8 to 12: what is asked for is what the source is, or something it can be converted to.
+func videoSatisfies(track conference.Track, t portalproto.SubscribeTrack) error {
+	o, p, w := track.Optional, track.Parameters, t.Wanted
+	if t.Format != nil && !videoFormatFits(track, *t.Format) {
+		return portalproto.VideoUnsatisfied(portalproto.DetailFormat)
+	}
+	unknown := p.Resolution == conference.Resolution{}
+	if r := w.Resolution; r != (conference.Resolution{}) && !unknown && r != p.Resolution && !slices.Contains(o.Resolutions, r) {
+		return portalproto.VideoUnsatisfied(portalproto.DetailResolution)
+	}
+	if w.Framerate != 0 && w.Framerate != p.Framerate && !slices.Contains(o.Framerates, w.Framerate) {
+		return portalproto.VideoUnsatisfied(portalproto.DetailFramerate)
+	}
+	if b := w.Bitrate; b != "" && b != "x1.0" && b != "x1" && !slices.Contains(o.Bitrates, b) {
+		return portalproto.VideoUnsatisfied(portalproto.DetailBitrate)
+	}
+	same := !unknown && w.KeyFrameInterval == float64(p.KeyFrameInterval)
+	if w.KeyFrameInterval != 0 && !same && !slices.Contains(o.KeyFrameIntervals, w.KeyFrameInterval) {
+		return portalproto.VideoUnsatisfied(portalproto.DetailKeyFrameInterval)
+	}
+	return nil
+}
+
+func videoFormatFits(track conference.Track, wanted conference.Format) bool {
+	if strings.EqualFold(track.Format.Codec, wanted.Codec) && profileFits(track.Format.Profile, wanted.Profile) {
+		return true
+	}
+	for _, f := range track.Optional.VideoFormats {
+		if strings.EqualFold(f.Codec, wanted.Codec) && profileFits(f.Profile, wanted.Profile) {
+			return true
+		}
+	}
+	return false
+}
+
+// profiles are the H.264 profiles, each decodable by those after it.
+var profiles = []string{"CB", "B", "M", "H"}
+
+// profileFits tells whether a decoder of profile wanted decodes profile source; an unknown one fits everything.
+func profileFits(source, wanted string) bool {
+	s, w := slices.Index(profiles, source), slices.Index(profiles, wanted)
+	return s < 0 || w < 0 || s <= w
+}
+
+// unsubscribe ends a subscription (portal protocol 6.6).
+func (m *machine) unsubscribe(participant, session string) error {
+	s, err := m.ownSubscription(participant, session)
+	if err != nil {
+		return err
+	}
+	delete(m.subs, session)
+	m.release(s.owner)
+	m.do(func(media Media) { media.Stop(session) })
+	return nil
+}
+
+func (m *machine) ownSubscription(participant, session string) (*subscription, error) {
+	if m.members[participant] == nil {
+		return nil, portalproto.ErrNotJoinedRoom
+	}
+	s := m.subs[session]
+	if s == nil {
+		return nil, portalproto.ErrNoSubscription
+	}
+	if !m.mayControl(participant, s.owner) {
+		return nil, portalproto.ErrUnauthorized
+	}
+	return s, nil
+}
+
+// subscriptionControl pauses, resumes or updates a subscription (portal protocol 6.7).
+func (m *machine) subscriptionControl(participant string, c portalproto.SubscriptionControl) error {
+	s, err := m.ownSubscription(participant, c.ID)
+	if err != nil {
+		return err
+	}
+	has := func(k conference.Kind) bool {
+		for _, t := range s.tracks {
+			if t.kind == k {
+				return true
+			}
+		}
+		return false
+	}
+	if c.Operation == portalproto.Update {
+		return m.update(s, c, has)
+	}
+	if !(c.Media.Audio && has(conference.Audio) || c.Media.Video && has(conference.Video)) {
+		return portalproto.ErrNoTrackToMute
+	}
+	active := c.Operation == portalproto.Play
+	for i := range s.tracks {
+		if t := &s.tracks[i]; c.Media.Has(t.kind) {
+			t.active = active
+			kind := t.kind
+			m.do(func(media Media) { media.SetSubscriptionActive(s.id, kind, active) })
+		}
+	}
+	return nil
+}
+
+// update accepts what changes nothing; anything else would need the source switched, which this media layer cannot do.
+func (m *machine) update(s *subscription, c portalproto.SubscriptionControl, has func(conference.Kind) bool) error {
+	if c.Media.Audio && !has(conference.Audio) {
+		return portalproto.ErrNoAudioToUpdate
+	}
+	if c.Media.Video && !has(conference.Video) {
+		return portalproto.ErrNoVideoToUpdate
+	}
+	if c.AudioFrom != "" || c.VideoFrom != "" || c.Wanted != (portalproto.Wanted{}) {
+		return portalproto.ErrUpdateFailed
+	}
+	return nil
+}

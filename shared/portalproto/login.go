@@ -1,0 +1,192 @@
+package portalproto
+
+import (
+	"portico/shared/conference"
+	"portico/shared/jsonvalue"
+)
+
+// Login asks to join the room of a token (portal protocol 2.3).
+type Login struct {
+	Token    jsonvalue.Value // as received: the portal tells a token that is no string from one that is not there
+	SDK      SDK
+	Protocol Version
+}
+
+// SDK is what a client says of itself; it decides on reconnection and on a few kindnesses to old clients.
+type SDK struct{ Type, Version string }
+
+// deprecatedSDK is the one SDK version that is refused by name.
+const deprecatedSDK = "3.5"
+
+// DecodeLogin checks rows 2 to 5 of portal protocol 2.3 in their order. Errors are *Error.
+func DecodeLogin(v jsonvalue.Value) (Login, error) {
+	if v.Kind() != jsonvalue.Object {
+		return Login{}, ErrInvalidLogin
+	}
+	var version Version
+	switch p := v.Get("protocol"); {
+	case !p.Exists():
+		return Login{}, ErrDeprecatedClient // clients of 3.4 and before
+	case p.Text() == V12.String():
+		version = V12
+	default:
+		return Login{}, ErrUnknownProtocol
+	}
+	sdk := v.Path("userAgent", "sdk")
+	if sdk.Get("version").Text() == deprecatedSDK {
+		return Login{}, ErrDeprecatedClient
+	}
+	if !sdk.Get("type").Truthy() || !sdk.Get("version").Truthy() {
+		return Login{}, ErrUserAgent
+	}
+	return Login{
+		Token:    v.Get("token"),
+		SDK:      SDK{Type: sdk.Get("type").Text(), Version: sdk.Get("version").Text()},
+		Protocol: version,
+	}, nil
+}
+
+// Encode is the data of the login request as a client sends it.
+func (l Login) Encode() jsonvalue.Value {
+	return jsonvalue.OfObject(
+		jsonvalue.M("token", l.Token),
+		jsonvalue.M("userAgent", jsonvalue.OfObject(jsonvalue.M("sdk", jsonvalue.OfObject(
+			jsonvalue.M("type", jsonvalue.Of(l.SDK.Type)), jsonvalue.M("version", jsonvalue.Of(l.SDK.Version)))))),
+		jsonvalue.M("protocol", jsonvalue.Of(l.Protocol.String())))
+}
+
+// Resumable tells whether a client of this kind is given reconnection: exactly the SDK types of OWT (portal protocol 2.1).
+func (s SDK) Resumable() bool {
+	switch s.Type {
+	case "JavaScript", "C++", "Objective-C", "Android":
+		return true
+	}
+	return false
+}
+
+// ICEServer is a STUN or TURN server handed to clients, in the words of RTCIceServer.
+type ICEServer struct {
+	URLs       []string
+	Username   string
+	Credential string // expires; never logged
+}
+
+// LoginResult is the answer to login: who the client is, and the room as it stands.
+type LoginResult struct {
+	Participant  conference.Participant
+	RoomID       string
+	Views        []string
+	Participants []conference.Participant // the client itself among them
+	Streams      []conference.Stream
+	Ticket       string // reconnection ticket; empty: none
+	WebTransport string // token for WebTransport; empty: none
+
+	// Additions of ours; OWT clients do not look at them.
+	ICEServers []ICEServer
+	Edges      []string // other edges to resume on, "host:port"
+}
+
+// Encode is the result as that receiver understands it.
+func (r LoginResult) Encode(to Receiver) jsonvalue.Value {
+	participants := make([]jsonvalue.Value, len(r.Participants))
+	for i, p := range r.Participants {
+		participants[i] = encodeParticipant(p)
+	}
+	streams := make([]jsonvalue.Value, len(r.Streams))
+	for i := range r.Streams {
+		streams[i] = EncodeStream(&r.Streams[i], to)
+	}
+	var servers, edges jsonvalue.Value
+	if len(r.ICEServers) > 0 {
+		list := make([]jsonvalue.Value, len(r.ICEServers))
+		for i, s := range r.ICEServers {
+			list[i] = jsonvalue.OfObject(jsonvalue.M("urls", jsonvalue.OfStrings(s.URLs)),
+				jsonvalue.M("username", optionalText(s.Username)), jsonvalue.M("credential", optionalText(s.Credential)))
+		}
+		servers = jsonvalue.OfArray(list...)
+	}
+	if len(r.Edges) > 0 {
+		edges = jsonvalue.OfStrings(r.Edges)
+	}
+	return jsonvalue.OfObject(
+		jsonvalue.M("id", jsonvalue.Of(r.Participant.ID)),
+		jsonvalue.M("user", jsonvalue.Of(r.Participant.User)),
+		jsonvalue.M("role", jsonvalue.Of(r.Participant.Role)),
+		jsonvalue.M("permission", encodePermission(r.Participant.Permission)),
+		jsonvalue.M("room", jsonvalue.OfObject(
+			jsonvalue.M("id", jsonvalue.Of(r.RoomID)),
+			jsonvalue.M("views", jsonvalue.OfStrings(r.Views)),
+			jsonvalue.M("participants", jsonvalue.OfArray(participants...)),
+			jsonvalue.M("streams", jsonvalue.OfArray(streams...)))),
+		jsonvalue.M("reconnectionTicket", optionalText(r.Ticket)),
+		jsonvalue.M("webTransportToken", optionalText(r.WebTransport)),
+		jsonvalue.M("iceServers", servers),
+		jsonvalue.M("edges", edges))
+}
+
+// DecodeLoginResult reads a login's answer; ok is false when it names no participant or no room. Entries of its lists that
+// make no sense are left out.
+func DecodeLoginResult(v jsonvalue.Value) (r LoginResult, ok bool) {
+	r.Participant = conference.Participant{
+		ID: v.Get("id").Text(), User: v.Get("user").Text(), Role: v.Get("role").Text(), Permission: decodePermission(v.Get("permission")),
+	}
+	room := v.Get("room")
+	r.RoomID = room.Get("id").Text()
+	r.Views = texts(room.Get("views"))
+	for i := range room.Get("participants").Len() {
+		if p := decodeParticipant(room.Get("participants").Index(i)); p.ID != "" {
+			r.Participants = append(r.Participants, p)
+		}
+	}
+	for i := range room.Get("streams").Len() {
+		if s, ok := DecodeStream(room.Get("streams").Index(i)); ok {
+			r.Streams = append(r.Streams, s)
+		}
+	}
+	r.Ticket = v.Get("reconnectionTicket").Text()
+	r.WebTransport = v.Get("webTransportToken").Text()
+	for i := range v.Get("iceServers").Len() {
+		s := v.Get("iceServers").Index(i)
+		r.ICEServers = append(r.ICEServers, ICEServer{
+			URLs: texts(s.Get("urls")), Username: s.Get("username").Text(), Credential: s.Get("credential").Text(),
+		})
+	}
+	r.Edges = texts(v.Get("edges"))
+	return r, r.Participant.ID != "" && room.Kind() == jsonvalue.Object
+}
+
+func texts(v jsonvalue.Value) []string {
+	if v.Kind() == jsonvalue.String {
+		return []string{v.Text()}
+	}
+	var list []string
+	for i := range v.Len() {
+		if s := v.Index(i); s.Kind() == jsonvalue.String {
+			list = append(list, s.Text())
+		}
+	}
+	return list
+}
+
+func encodeParticipant(p conference.Participant) jsonvalue.Value {
+	return jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of(p.ID)),
+		jsonvalue.M("user", jsonvalue.Of(p.User)), jsonvalue.M("role", jsonvalue.Of(p.Role)))
+}
+
+func decodeParticipant(v jsonvalue.Value) conference.Participant {
+	return conference.Participant{ID: v.Get("id").Text(), User: v.Get("user").Text(), Role: v.Get("role").Text()}
+}
+
+func encodePermission(p conference.Permission) jsonvalue.Value {
+	set := func(m conference.MediaSet) jsonvalue.Value {
+		return jsonvalue.OfObject(jsonvalue.M("video", jsonvalue.OfBool(m.Video)), jsonvalue.M("audio", jsonvalue.OfBool(m.Audio)))
+	}
+	return jsonvalue.OfObject(jsonvalue.M("publish", set(p.Publish)), jsonvalue.M("subscribe", set(p.Subscribe)))
+}
+
+func decodePermission(v jsonvalue.Value) conference.Permission {
+	set := func(v jsonvalue.Value) conference.MediaSet {
+		return conference.MediaSet{Video: v.Get("video").Bool(), Audio: v.Get("audio").Bool()}
+	}
+	return conference.Permission{Publish: set(v.Get("publish")), Subscribe: set(v.Get("subscribe"))}
+}

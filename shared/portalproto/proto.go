@@ -1,0 +1,184 @@
+// Package portalproto is the Client-Portal protocol of OWT as data: every request, answer and notification in one current form
+// (version 1.2), with the older versions translated here, at the door, so that nothing behind the portal knows of versions.
+//
+// Both ends use it: the portal decodes requests and encodes answers and notifications, a client does the reverse. On the wire
+// a request is a Socket.IO event [name, data] with an acknowledgement ["ok", data?] or ["error", text]; a notification is an
+// event without one. Decoders check the shape strictly and answer in the words that OWT's own validator uses (portal protocol
+// 2.7); they never trust a member to be there.
+package portalproto
+
+import "portico/shared/jsonvalue"
+
+// Requests, from client to portal (portal protocol 2 and 6).
+const (
+	EventLogin               = "login"
+	EventRelogin             = "relogin"
+	EventLogout              = "logout"
+	EventRefreshTicket       = "refreshReconnectionTicket"
+	EventText                = "text" // also a notification
+	EventPublish             = "publish"
+	EventUnpublish           = "unpublish"
+	EventStreamControl       = "stream-control"
+	EventSubscribe           = "subscribe"
+	EventUnsubscribe         = "unsubscribe"
+	EventSubscriptionControl = "subscription-control"
+	EventSOAC                = "soac"
+)
+
+// Notifications, from portal to client (portal protocol 7).
+const (
+	EventParticipant = "participant"
+	EventStream      = "stream"
+	EventProgress    = "progress"
+	EventDrop        = "drop"
+)
+
+// The first argument of an acknowledgement.
+const (
+	StatusOK    = "ok"
+	StatusError = "error"
+)
+
+// Version is a protocol version a client may choose at login. The zero Version is none.
+type Version uint8
+
+// The versions that are served.
+const (
+	V12 Version = iota + 1
+)
+
+func (v Version) String() string {
+	if v == V12 {
+		return "1.2"
+	}
+	return "unknown"
+}
+
+// Error is a refusal as the client sees it: the text is the second argument of the acknowledgement.
+type Error struct{ Text string }
+
+func (e *Error) Error() string { return e.Text }
+
+// The refusals of the catalogue (portal protocol 2.8) that have a fixed text.
+var (
+	ErrInService          = &Error{"Connection is in service"}
+	ErrIllegalRequest     = &Error{"Illegal request"}
+	ErrUnknownProtocol    = &Error{"Unknown client protocol"}
+	ErrDeprecatedClient   = &Error{"Deprecated client version"}
+	ErrUserAgent          = &Error{"User agent info is incorrect"}
+	ErrTokenSignature     = &Error{"Invalid token signature"}
+	ErrExpired            = &Error{"Expired"}
+	ErrRoomFull           = &Error{"Room is full"}
+	ErrInvalidRole        = &Error{"Invalid role"}
+	ErrJoinFailed         = &Error{"Joining room failed"}
+	ErrEarlyLeft          = &Error{"Participant early left"}
+	ErrAlreadyInRoom      = &Error{"Participant already in room"}
+	ErrInvalidLogin       = &Error{"Invalid login info"}
+	ErrInvalidToken       = &Error{"Invalid token"}
+	ErrNoReconnection     = &Error{"Reconnection is not enabled."}
+	ErrNotJoined          = &Error{"Participant has NOT joined"}
+	ErrNotJoinedRoom      = &Error{"Participant has not joined"}
+	ErrNotReady           = &Error{"Controllers are not ready"}
+	ErrInvalidReceiver    = &Error{"Invalid receiver"}
+	ErrUnauthorized       = &Error{"unauthorized"}
+	ErrTooManyInputs      = &Error{"Too many inputs"}
+	ErrBadPublication     = &Error{"Bad publication request"}
+	ErrBadSubscription    = &Error{"Bad subscription request"}
+	ErrInvalidStreamID    = &Error{"Invalid stream id"}
+	ErrNoStream           = &Error{"Stream does NOT exist"}
+	ErrStreamNotReady     = &Error{"Stream is NOT ready"}
+	ErrStreamMixed        = &Error{"Stream is Mixed"}
+	ErrNoTrackToMute      = &Error{"Stream does NOT contain valid track to mute/unmute"}
+	ErrInvalidView        = &Error{"Invalid view"}
+	ErrInvalidMixView     = &Error{"Invalid mix view"}
+	ErrSubscriptionID     = &Error{"Invalid subscription id"}
+	ErrNoSubscription     = &Error{"Subscription does NOT exist"}
+	ErrSourceReleased     = &Error{"Target audio/video stream early released"}
+	ErrInvalidSOACID      = &Error{"Invalid soac id"}
+	ErrInvalidSignaling   = &Error{"Invalid signaling object"}
+	ErrInvalidSignalType  = &Error{"Invalid signaling type"}
+	ErrUpdateFailed       = &Error{"Update subscription failed"}
+	ErrNoAudioToUpdate    = &Error{"Target subscription does NOT have audio to update"}
+	ErrNoVideoToUpdate    = &Error{"Target subscription does NOT have video to update"}
+	ErrUnknown            = &Error{"Unknown"}
+	ErrOverloaded         = &Error{"Server is overloaded, try again later"}
+	ErrTooManyTransports  = &Error{"Too many transports"}
+	ErrTooManySessions    = &Error{"Too many sessions"}
+	ErrClusterUnavailable = &Error{"Room is not reachable, try again later"}
+)
+
+// Reasons for which the server ends a session, the data of a progress error (portal protocol 7.3).
+const (
+	ReasonSourceLoss    = "Source stream loss"
+	ReasonNoTracks      = "No valid tracks in stream"
+	ReasonICEFailed     = "Ice procedure failed."
+	ReasonOwnerLeave    = "Owner leave"
+	ReasonNoSubscribed  = "The subscribed stream has been broken. Canceling it."
+	ReasonNeverOffered  = "No offer received in time"
+	ReasonRoomDestroyed = "Room destruction"
+)
+
+// NoParticipant is the refusal of a text to someone who is not in the room.
+func NoParticipant(id string) *Error {
+	return &Error{"Target participant does NOT exist: " + id}
+}
+
+// NoTransport is the refusal of a request on a transport that is not there, or not the caller's.
+func NoTransport(id string) *Error { return &Error{"Transport " + id + " does NOT exist"} }
+
+// AudioUnsatisfied is the refusal of a subscription to audio; the detail is one of the texts of portal protocol 2.8.
+func AudioUnsatisfied(detail string) *Error {
+	return &Error{"Target audio stream does NOT satisfy:" + detail}
+}
+
+// VideoUnsatisfied is AudioUnsatisfied for video.
+func VideoUnsatisfied(detail string) *Error {
+	return &Error{"Target video stream does NOT satisfy:" + detail}
+}
+
+// Details of AudioUnsatisfied and VideoUnsatisfied.
+const (
+	DetailAudio            = "Requested audio stream"
+	DetailVideo            = "Requested video stream"
+	DetailFormat           = "Format is not acceptable"
+	DetailResolution       = "Resolution is not acceptable"
+	DetailFramerate        = "Framerate is not acceptable"
+	DetailBitrate          = "Bitrate is not acceptable"
+	DetailKeyFrameInterval = "KeyFrameInterval is not acceptable"
+)
+
+// AckOK is the arguments of a successful acknowledgement; absent data leaves just the status.
+func AckOK(data jsonvalue.Value) []jsonvalue.Value {
+	if !data.Exists() {
+		return []jsonvalue.Value{jsonvalue.Of(StatusOK)}
+	}
+	return []jsonvalue.Value{jsonvalue.Of(StatusOK), data}
+}
+
+// AckError is the arguments of a refusal. An error that is not an *Error is told as "Unknown": its text is ours alone.
+func AckError(err error) []jsonvalue.Value {
+	text := ErrUnknown.Text
+	if e, ok := err.(*Error); ok && e != nil {
+		text = e.Text
+	}
+	return []jsonvalue.Value{jsonvalue.Of(StatusError), jsonvalue.Of(text)}
+}
+
+// DecodeAck is the reverse of AckOK and AckError: the data of a success (absent when there was none), or an *Error with the
+// server's text.
+func DecodeAck(args []jsonvalue.Value) (jsonvalue.Value, error) {
+	var status, data jsonvalue.Value
+	if len(args) > 0 {
+		status = args[0]
+	}
+	if len(args) > 1 {
+		data = args[1]
+	}
+	if status.Text() == StatusOK {
+		return data, nil
+	}
+	if data.Text() == "" {
+		return jsonvalue.Value{}, ErrUnknown
+	}
+	return jsonvalue.Value{}, &Error{data.Text()}
+}
