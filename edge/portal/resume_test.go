@@ -20,7 +20,7 @@ func (f *fixture) loggedIn(user, sdk, version string) (*client, string) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	c.take()
+	c.opened()
 	return c, ack.Index(1).Get("reconnectionTicket").Text()
 }
 
@@ -44,12 +44,13 @@ func TestT_51_54_ReloginObject(t *testing.T) {
 	text := func(m, seq string) string {
 		return `{"event":"text","data":{"from":"` + b.id + `","to":"all","message":"` + m + `"},"seq":` + seq + `}`
 	}
-	join := `{"event":"participant","data":{"action":"join","data":{"id":"` + b.id + `","user":"b","role":"presenter"}},"seq":1}`
-	want(t, "messages", ack.Index(1).Get("messages").String(), `[`+join+`,`+text("m1", "2")+`,`+text("m2", "3")+`]`)
+	join := `{"event":"participant","data":{"action":"join","data":{"id":"` + b.id + `","user":"b","role":"presenter"}},"seq":2}`
+	first := `{"event":"text","data":{"from":"` + a.id + `","to":"me","message":"open"},"seq":1}`
+	want(t, "messages", ack.Index(1).Get("messages").String(), `[`+first+`,`+join+`,`+text("m1", "3")+`,`+text("m2", "4")+`]`)
 	if tk, err := token.DecodeTicket(ack.Index(1).Get("ticket").Text()); err != nil || tk.ParticipantID != a.id || !tk.Verify([]byte(key)) {
 		t.Errorf("new ticket %+v, %v", tk, err)
 	}
-	if got := n.take(); !slices.Equal(got, []string{"ack"}) {
+	if got := n.until(t, "ack"); !slices.Equal(got, []string{"ack"}) {
 		t.Errorf("missed messages were emitted as well: %v", got)
 	}
 	if got := b.take(); len(got) != 0 {
@@ -199,10 +200,5 @@ func TestMailboxOfAnAbsentIsBounded(t *testing.T) {
 	for range 6 {
 		b.request("text", big)
 	}
-	for {
-		if slices.Contains(b.take(), `participant {"action":"leave","data":"`+a.id+`"}`) {
-			break
-		}
-		b.wait(t)
-	}
+	b.until(t, `participant {"action":"leave","data":"`+a.id+`"}`)
 }
