@@ -72,8 +72,8 @@ func (c *connection) relogin(data jsonvalue.Value, ack sioserver.Ack) {
 		c.failLogin(err, ack)
 		return
 	}
-	asObject := c.portal.options.ReloginAck == ReloginObject ||
-		c.portal.options.ReloginAck == ReloginAuto && p.sdk.TakesReloginObject()
+	form := c.portal.options.ReloginAck
+	asObject := p.receiver.Version >= portalproto.V12 && (form == ReloginObject || form == ReloginAuto && p.sdk.TakesReloginObject())
 	if !c.take(p) {
 		return // the socket is gone already
 	}

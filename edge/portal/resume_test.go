@@ -83,6 +83,34 @@ func TestT_53_ReloginString(t *testing.T) {
 	}
 }
 
+func TestT_52_ReloginOfOlderVersions(t *testing.T) {
+	f := newFixture(t, object)
+	b := f.joined("b", "presenter")
+	for _, version := range []string{"1.0", "1.1"} {
+		a := f.connect()
+		data := strings.Replace(login(f.token("a", "presenter", 0)), `"protocol":"1.2"`, `"protocol":"`+version+`"`, 1)
+		ack, err := jsonvalue.Parse([]byte(a.request("login", data)), jsonvalue.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.opened()
+		b.request("text", `{"to":"all","message":"m1"}`)
+		a.h.Closed("transport lost")
+		b.request("text", `{"to":"all","message":"m2"}`)
+		n := f.connect()
+		reply, err := jsonvalue.Parse([]byte(n.request("relogin", quoted(ack.Index(1).Get("reconnectionTicket").Text()))), jsonvalue.Limits{})
+		if err != nil || reply.Index(1).Kind() != jsonvalue.String {
+			t.Errorf("%s: %s, %v", version, reply, err)
+		}
+		if got := n.until(t, `text {"from":"`+b.id+`","to":"all","message":"m2"}`); len(got) != 2 {
+			t.Errorf("%s: %v", version, got)
+		}
+		if ack := n.request("publish", `{"media":{"audio":{"source":"mic"},"video":false}}`); !strings.HasPrefix(ack, `["ok",{"id":"`) {
+			t.Errorf("T-74 in %s: %s", version, ack)
+		}
+	}
+}
+
 func TestReloginAutoChoosesTheForm(t *testing.T) {
 	for _, c := range []struct{ sdk, version, kind string }{
 		{"JavaScript", "5.1", "string"}, {"C++", "5.0", "string"}, {"Objective-C", "4.3.1", "string"}, {"Android", "5.0", "object"},

@@ -20,7 +20,7 @@ func (m *machine) publish(owner, session string, r portalproto.PublishRequest) (
 	if m.config.InputLimit >= 0 && len(m.streams) >= m.config.InputLimit {
 		return nil, portalproto.ErrTooManyInputs
 	}
-	if !usable(r.Tracks) || r.Transport.Type == "quic" {
+	if !usable(r.Tracks) || r.Transport.Type == portalproto.TransportQUIC {
 		return nil, portalproto.ErrBadPublication
 	}
 	if err := m.reserve(owner); err != nil {

@@ -23,7 +23,7 @@ func (m *machine) subscribe(owner, session string, r portalproto.SubscribeReques
 	if who == nil {
 		return nil, nil, portalproto.ErrNotJoinedRoom
 	}
-	if !subscribable(r.Tracks) || r.Transport.Type == "quic" {
+	if !subscribable(r.Tracks) || r.Transport.Type == portalproto.TransportQUIC {
 		return nil, nil, portalproto.ErrBadSubscription
 	}
 	for _, t := range r.Tracks {
@@ -65,7 +65,7 @@ func (m *machine) source(t portalproto.SubscribeTrack) (stream string, track con
 		if !p.ready {
 			continue
 		}
-		if track, ok := p.stream.Track(t.From, t.Kind); ok {
+		if track, ok := layer(&p.stream, t); ok {
 			if t.Kind == conference.Audio {
 				return p.stream.ID, track, audioSatisfies(track, t)
 			}
@@ -76,6 +76,18 @@ func (m *machine) source(t portalproto.SubscribeTrack) (stream string, track con
 		return "", track, portalproto.AudioUnsatisfied(portalproto.DetailAudio)
 	}
 	return "", track, portalproto.VideoUnsatisfied(portalproto.DetailVideo)
+}
+
+// layer is the track of a stream that a request means: of a simulcast video the layer it names, if there is one.
+func layer(s *conference.Stream, t portalproto.SubscribeTrack) (conference.Track, bool) {
+	if t.Rid != "" && t.From == s.ID {
+		for _, track := range s.Tracks {
+			if track.Kind == t.Kind && track.Rid == t.Rid {
+				return track, true
+			}
+		}
+	}
+	return s.Track(t.From, t.Kind)
 }
 
 func audioSatisfies(track conference.Track, t portalproto.SubscribeTrack) error {

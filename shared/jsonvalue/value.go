@@ -231,6 +231,21 @@ func (v Value) With(name string, member Value) Value {
 // Without is a copy of the object without the named member.
 func (v Value) Without(name string) Value { return v.With(name, Value{}) }
 
+// Size is about how many bytes the value holds on to, for limits on what is kept: its texts and names plus a little each.
+func (v Value) Size() int {
+	const each = 32
+	n := each + len(v.text)
+	if v.list != nil {
+		for i, e := range v.list.values {
+			n += e.Size()
+			if v.kind == Object {
+				n += len(v.list.names[i])
+			}
+		}
+	}
+	return n
+}
+
 // Equal compares deeply: objects without regard to member order, numbers by value, absent only with absent.
 func Equal(a, b Value) bool {
 	if a.kind != b.kind || a.Len() != b.Len() {

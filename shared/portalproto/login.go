@@ -1,6 +1,9 @@
 package portalproto
 
 import (
+	"strconv"
+	"strings"
+
 	"portico/shared/conference"
 	"portico/shared/jsonvalue"
 )
@@ -23,13 +26,11 @@ func DecodeLogin(v jsonvalue.Value) (Login, error) {
 	if v.Kind() != jsonvalue.Object {
 		return Login{}, ErrInvalidLogin
 	}
-	var version Version
-	switch p := v.Get("protocol"); {
-	case !p.Exists():
-		return Login{}, ErrDeprecatedClient // clients of 3.4 and before
-	case p.Text() == V12.String():
-		version = V12
-	default:
+	if !v.Get("protocol").Exists() {
+		return Login{}, ErrDeprecatedClient // clients of 3.4 and before (3.5)
+	}
+	version, ok := parseVersion(v.Get("protocol"))
+	if !ok {
 		return Login{}, ErrUnknownProtocol
 	}
 	sdk := v.Path("userAgent", "sdk")
@@ -71,6 +72,28 @@ type ICEServer struct {
 	Credential string // expires; never logged
 }
 
+// TakesReloginObject tells whether a client of this kind understands the relogin answer of version 1.2: the JavaScript, C++ and
+// Objective-C releases up to 5.1 do not (portal protocol 5.7).
+func (s SDK) TakesReloginObject() bool {
+	switch s.Type {
+	case "JavaScript", "C++", "Objective-C":
+		return !atMost51(s.Version)
+	}
+	return true
+}
+
+// atMost51 tells whether a version "major.minor…" is 5.1 or before; anything that is no version counts as old.
+func atMost51(version string) bool {
+	major, rest, _ := strings.Cut(version, ".")
+	minor, _, _ := strings.Cut(rest, ".")
+	m, err := strconv.Atoi(major)
+	if err != nil || m != 5 {
+		return err != nil || m < 5
+	}
+	n, err := strconv.Atoi(minor)
+	return err != nil || n <= 1
+}
+
 // LoginResult is the answer to login: who the client is, and the room as it stands.
 type LoginResult struct {
 	Participant  conference.Participant
@@ -96,15 +119,7 @@ func (r LoginResult) Encode(to Receiver) jsonvalue.Value {
 	for i := range r.Streams {
 		streams[i] = EncodeStream(&r.Streams[i], to)
 	}
-	var servers, edges jsonvalue.Value
-	if len(r.ICEServers) > 0 {
-		list := make([]jsonvalue.Value, len(r.ICEServers))
-		for i, s := range r.ICEServers {
-			list[i] = jsonvalue.OfObject(jsonvalue.M("urls", jsonvalue.OfStrings(s.URLs)),
-				jsonvalue.M("username", optionalText(s.Username)), jsonvalue.M("credential", optionalText(s.Credential)))
-		}
-		servers = jsonvalue.OfArray(list...)
-	}
+	var edges jsonvalue.Value
 	if len(r.Edges) > 0 {
 		edges = jsonvalue.OfStrings(r.Edges)
 	}
@@ -120,7 +135,7 @@ func (r LoginResult) Encode(to Receiver) jsonvalue.Value {
 			jsonvalue.M("streams", jsonvalue.OfArray(streams...)))),
 		jsonvalue.M("reconnectionTicket", optionalText(r.Ticket)),
 		jsonvalue.M("webTransportToken", optionalText(r.WebTransport)),
-		jsonvalue.M("iceServers", servers),
+		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)),
 		jsonvalue.M("edges", edges))
 }
 
@@ -145,12 +160,7 @@ func DecodeLoginResult(v jsonvalue.Value) (r LoginResult, ok bool) {
 	}
 	r.Ticket = v.Get("reconnectionTicket").Text()
 	r.WebTransport = v.Get("webTransportToken").Text()
-	for i := range v.Get("iceServers").Len() {
-		s := v.Get("iceServers").Index(i)
-		r.ICEServers = append(r.ICEServers, ICEServer{
-			URLs: texts(s.Get("urls")), Username: s.Get("username").Text(), Credential: s.Get("credential").Text(),
-		})
-	}
+	r.ICEServers = decodeICEServers(v.Get("iceServers"))
 	r.Edges = texts(v.Get("edges"))
 	return r, r.Participant.ID != "" && room.Kind() == jsonvalue.Object
 }
@@ -189,4 +199,68 @@ func decodePermission(v jsonvalue.Value) conference.Permission {
 		return conference.MediaSet{Video: v.Get("video").Bool(), Audio: v.Get("audio").Bool()}
 	}
 	return conference.Permission{Publish: set(v.Get("publish")), Subscribe: set(v.Get("subscribe"))}
+}
+
+// Missed is a notification as a returning client is given it: what it was when it was sent, with its number (portal protocol 5.5).
+type Missed struct {
+	Event string
+	Data  jsonvalue.Value // absent: the event has none
+	Seq   int64           // 1, 2, 3, … for each participant
+}
+
+// ReloginResult is the answer to relogin in version 1.2: a new ticket and what is still buffered, delivered before or not.
+type ReloginResult struct {
+	Ticket   string
+	Messages []Missed
+	// ICEServers are an addition of ours: credentials may have expired meanwhile.
+	ICEServers []ICEServer
+}
+
+// Encode is the data of the acknowledgement.
+func (r ReloginResult) Encode() jsonvalue.Value {
+	messages := make([]jsonvalue.Value, len(r.Messages))
+	for i, m := range r.Messages {
+		messages[i] = jsonvalue.OfObject(jsonvalue.M("event", jsonvalue.Of(m.Event)), jsonvalue.M("data", m.Data), jsonvalue.M("seq", jsonvalue.OfInt(m.Seq)))
+	}
+	return jsonvalue.OfObject(jsonvalue.M("ticket", jsonvalue.Of(r.Ticket)), jsonvalue.M("messages", jsonvalue.OfArray(messages...)),
+		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)))
+}
+
+// DecodeReloginResult reads the answer in both its forms: the object of 1.2, or just a ticket, after which what was missed
+// comes as ordinary notifications. ok is false when there is no ticket.
+func DecodeReloginResult(v jsonvalue.Value) (r ReloginResult, ok bool) {
+	if v.Kind() == jsonvalue.String {
+		return ReloginResult{Ticket: v.Text()}, v.Text() != ""
+	}
+	r.Ticket = v.Get("ticket").Text()
+	messages := v.Get("messages")
+	for i := range messages.Len() {
+		m := messages.Index(i)
+		if seq, isInt := m.Get("seq").Int(); isInt && m.Get("event").Text() != "" {
+			r.Messages = append(r.Messages, Missed{Event: m.Get("event").Text(), Data: m.Get("data"), Seq: seq})
+		}
+	}
+	r.ICEServers = decodeICEServers(v.Get("iceServers"))
+	return r, r.Ticket != ""
+}
+
+func encodeICEServers(servers []ICEServer) jsonvalue.Value {
+	if len(servers) == 0 {
+		return jsonvalue.Value{}
+	}
+	list := make([]jsonvalue.Value, len(servers))
+	for i, s := range servers {
+		list[i] = jsonvalue.OfObject(jsonvalue.M("urls", jsonvalue.OfStrings(s.URLs)),
+			jsonvalue.M("username", optionalText(s.Username)), jsonvalue.M("credential", optionalText(s.Credential)))
+	}
+	return jsonvalue.OfArray(list...)
+}
+
+func decodeICEServers(v jsonvalue.Value) []ICEServer {
+	var list []ICEServer
+	for i := range v.Len() {
+		s := v.Index(i)
+		list = append(list, ICEServer{URLs: texts(s.Get("urls")), Username: s.Get("username").Text(), Credential: s.Get("credential").Text()})
+	}
+	return list
 }

@@ -108,7 +108,11 @@ func (n TextMessage) Encode(Receiver) (string, jsonvalue.Value) {
 	return EventText, jsonvalue.OfObject(jsonvalue.M("from", jsonvalue.Of(n.From)), jsonvalue.M("to", jsonvalue.Of(n.To)), jsonvalue.M("message", n.Message))
 }
 
-func (n Progress) Encode(Receiver) (string, jsonvalue.Value) {
+func (n Progress) Encode(to Receiver) (string, jsonvalue.Value) {
+	event := EventProgress
+	if n.Session != "" && n.Status == ProgressReady && to.Version != 0 && to.Version < V12 {
+		event = eventSessionProgress
+	}
 	var data jsonvalue.Value
 	switch n.Status {
 	case ProgressSOAC:
@@ -116,7 +120,7 @@ func (n Progress) Encode(Receiver) (string, jsonvalue.Value) {
 	case ProgressError:
 		data = jsonvalue.Of(n.Reason)
 	}
-	return EventProgress, jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of(n.Transport)), jsonvalue.M("sessionId", optionalText(n.Session)),
+	return event, jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of(n.Transport)), jsonvalue.M("sessionId", optionalText(n.Session)),
 		jsonvalue.M("status", jsonvalue.Of(string(n.Status))), jsonvalue.M("data", data))
 }
 

@@ -31,6 +31,8 @@ const (
 	EventStream      = "stream"
 	EventProgress    = "progress"
 	EventDrop        = "drop"
+
+	eventSessionProgress = "session-progress" // a session's "ready" before version 1.2
 )
 
 // The first argument of an acknowledgement.
@@ -42,16 +44,25 @@ const (
 // Version is a protocol version a client may choose at login. The zero Version is none.
 type Version uint8
 
-// The versions that are served.
+// The versions that are served (portal protocol 3).
 const (
-	V12 Version = iota + 1
+	V10 Version = iota + 1
+	V11
+	V12
 )
 
-func (v Version) String() string {
-	if v == V12 {
-		return "1.2"
+var versionNames = [...]string{"unknown", "1.0", "1.1", "1.2"}
+
+func (v Version) String() string { return versionNames[v] }
+
+// parseVersion reads the protocol member of a login.
+func parseVersion(v jsonvalue.Value) (Version, bool) {
+	for i, name := range versionNames[V10:] {
+		if v.Text() == name {
+			return V10 + Version(i), true
+		}
 	}
-	return "unknown"
+	return 0, false
 }
 
 // Error is a refusal as the client sees it: the text is the second argument of the acknowledgement.
@@ -75,6 +86,10 @@ var (
 	ErrAlreadyInRoom      = &Error{"Participant already in room"}
 	ErrInvalidLogin       = &Error{"Invalid login info"}
 	ErrInvalidToken       = &Error{"Invalid token"}
+	ErrTicketExpired      = &Error{"Ticket is expired"}
+	ErrTicketSignature    = &Error{"Invalid reconnection ticket signature"}
+	ErrNoClient           = &Error{"Client does NOT exist"}
+	ErrReconnectionDenied = &Error{"Reconnection is not allowed"}
 	ErrNoReconnection     = &Error{"Reconnection is not enabled."}
 	ErrNotJoined          = &Error{"Participant has NOT joined"}
 	ErrNotJoinedRoom      = &Error{"Participant has not joined"}

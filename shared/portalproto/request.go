@@ -13,6 +13,12 @@ type TransportRef struct {
 	ID   string
 }
 
+// The types of transports.
+const (
+	transportWebRTC = "webrtc"
+	TransportQUIC   = "quic"
+)
+
 // PublishRequest asks to publish (portal protocol 6.2).
 type PublishRequest struct {
 	Tracks     []PublishTrack
@@ -41,6 +47,7 @@ type SubscribeTrack struct {
 	Kind   conference.Kind
 	Mid    string
 	From   string             // stream id or track id
+	Rid    string             // layer of a simulcast source, as versions before 1.2 ask for it; ignored when there is none such
 	Format *conference.Format // nil: as the source
 	Wanted Wanted
 }
@@ -97,9 +104,12 @@ var subscribeSchema = closedObject([]string{"media"},
 func objectRequest(v jsonvalue.Value) error { return anObject.check(v) }
 
 // DecodePublish checks and reads the data of a publish request. Errors are *Error.
-func DecodePublish(v jsonvalue.Value, _ Version) (PublishRequest, error) {
+func DecodePublish(v jsonvalue.Value, version Version) (PublishRequest, error) {
 	if err := objectRequest(v); err != nil {
 		return PublishRequest{}, err
+	}
+	if version < V12 {
+		return decodeFlatPublish(v)
 	}
 	if err := publishSchema.check(v); err != nil {
 		return PublishRequest{}, err
@@ -117,9 +127,12 @@ func DecodePublish(v jsonvalue.Value, _ Version) (PublishRequest, error) {
 }
 
 // DecodeSubscribe checks and reads the data of a subscribe request. Errors are *Error.
-func DecodeSubscribe(v jsonvalue.Value, _ Version) (SubscribeRequest, error) {
+func DecodeSubscribe(v jsonvalue.Value, version Version) (SubscribeRequest, error) {
 	if err := objectRequest(v); err != nil {
 		return SubscribeRequest{}, err
+	}
+	if version < V12 {
+		return decodeFlatSubscribe(v)
 	}
 	if err := subscribeSchema.check(v); err != nil {
 		return SubscribeRequest{}, err

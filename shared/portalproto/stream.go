@@ -13,16 +13,23 @@ type Receiver struct {
 
 // EncodeStream is StreamInfo (portal protocol 9.4) as that receiver understands it. It keeps the invariants I1 to I9.
 func EncodeStream(s *conference.Stream, to Receiver) jsonvalue.Value {
+	return jsonvalue.OfObject(
+		jsonvalue.M("id", jsonvalue.Of(s.ID)),
+		jsonvalue.M("type", jsonvalue.Of(string(s.Type))),
+		jsonvalue.M("media", encodeMedia(s, to)),
+		jsonvalue.M("data", encodeData(s)),
+		jsonvalue.M("info", encodeInfo(s)))
+}
+
+func encodeMedia(s *conference.Stream, to Receiver) jsonvalue.Value {
+	if to.Version != 0 && to.Version < V12 {
+		return encodeFlatMedia(s, to)
+	}
 	tracks := make([]jsonvalue.Value, len(s.Tracks))
 	for i := range s.Tracks {
 		tracks[i] = encodeTrack(&s.Tracks[i], to)
 	}
-	return jsonvalue.OfObject(
-		jsonvalue.M("id", jsonvalue.Of(s.ID)),
-		jsonvalue.M("type", jsonvalue.Of(string(s.Type))),
-		jsonvalue.M("media", jsonvalue.OfObject(jsonvalue.M("tracks", jsonvalue.OfArray(tracks...)))),
-		jsonvalue.M("data", encodeData(s)),
-		jsonvalue.M("info", encodeInfo(s)))
+	return jsonvalue.OfObject(jsonvalue.M("tracks", jsonvalue.OfArray(tracks...)))
 }
 
 func encodeData(s *conference.Stream) jsonvalue.Value {
@@ -52,14 +59,6 @@ func encodeInfo(s *conference.Stream) jsonvalue.Value {
 const sdkJavaScript = "JavaScript"
 
 func encodeTrack(t *conference.Track, to Receiver) jsonvalue.Value {
-	source := t.Source
-	if t.Kind == conference.Audio && to.SDK.Type == sdkJavaScript && (source == "raw-file" || source == "encoded-file") {
-		source = "file"
-	}
-	status := "active"
-	if t.Inactive {
-		status = "inactive"
-	}
 	var parameters jsonvalue.Value
 	if t.Kind == conference.Video {
 		parameters = encodeParameters(t.Parameters)
@@ -67,13 +66,27 @@ func encodeTrack(t *conference.Track, to Receiver) jsonvalue.Value {
 	return jsonvalue.OfObject(
 		jsonvalue.M("id", optionalText(t.ID)),
 		jsonvalue.M("type", jsonvalue.Of(string(t.Kind))),
-		jsonvalue.M("source", optionalText(source)),
+		jsonvalue.M("source", encodeSource(t, to)),
 		jsonvalue.M("format", encodeFormat(t.Format)),
 		jsonvalue.M("parameters", parameters),
 		jsonvalue.M("optional", encodeOptional(t)),
-		jsonvalue.M("status", jsonvalue.Of(status)),
+		jsonvalue.M("status", encodeStatus(t)),
 		jsonvalue.M("mid", optionalText(t.Mid)),
 		jsonvalue.M("rid", optionalText(t.Rid)))
+}
+
+func encodeSource(t *conference.Track, to Receiver) jsonvalue.Value {
+	if t.Kind == conference.Audio && to.SDK.Type == sdkJavaScript && (t.Source == "raw-file" || t.Source == "encoded-file") {
+		return jsonvalue.Of("file")
+	}
+	return optionalText(t.Source)
+}
+
+func encodeStatus(t *conference.Track) jsonvalue.Value {
+	if t.Inactive {
+		return jsonvalue.Of("inactive")
+	}
+	return jsonvalue.Of("active")
 }
 
 func encodeParameters(p conference.VideoParameters) jsonvalue.Value {
