@@ -1,0 +1,123 @@
+// Package config holds the settings of portico-edge: what main loads from file, environment and flags, and what node is built from.
+//
+// edge.sample.toml beside it is made from Default by its test: go test ./edge/config -update.
+package config
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// About is the program in one sentence.
+const About = "the signalling portal, the management API, the pages and the forwarding of media."
+
+// Settings are everything that can be set.
+type Settings struct {
+	DataDir string `toml:"data_dir" doc:"Folder of everything that persists: the store, keys. It is made on the first start, readable by this user only."`
+	HTTP    HTTP   `toml:"http" doc:"The one port of the edge."`
+	Portal  Portal `toml:"portal" doc:"The signalling door for clients. Names and meanings are those of OWT's portal.toml where it has them."`
+	TLS     TLS    `toml:"tls" doc:"HTTPS and WSS. Without a certificate the edge speaks plain HTTP: behind a proxy, or on one machine."`
+	Store   Store  `toml:"store" doc:"Where services, rooms and tokens are kept."`
+	TURN    TURN   `toml:"turn" doc:"Relays, for clients that cannot reach the edge directly."`
+	Limits  Limits `toml:"limits" doc:"What one client and one room may use."`
+	Log     Log    `toml:"log" doc:"The log, which goes to standard error."`
+	// Dev is set by Dev only: the demo page hands out tokens to everybody, and loopback addresses count for media.
+	Dev bool `toml:"-"`
+}
+
+// HTTP is the section of that name.
+type HTTP struct {
+	Listen      string   `toml:"listen" doc:"Address to listen on: TCP for HTTP, Socket.IO, the management API and the pages, UDP with the same number for media."`
+	MediaListen string   `toml:"media_listen" doc:"Address for media over UDP, when it is not the same as listen: behind a proxy for HTTP, say, as 0.0.0.0:8080. Empty: the same."`
+	PublicIPs   []string `toml:"public_ips" doc:"IP addresses under which clients reach the UDP port, when they are not this machine's own, as behind a NAT or in a container. Empty offers the addresses of all interfaces."`
+	MetricsFrom []string `toml:"metrics_from" doc:"Networks that may read /metrics; to everybody else the page does not exist."`
+}
+
+// Portal is the section of that name (portal protocol 1.9).
+type Portal struct {
+	Hostname       string        `toml:"hostname" doc:"Host that join tokens send clients to, with a port when it is not the listening one: meet.example.org, meet.example.org:443. Empty takes the address of the interface that leads to the internet."`
+	CORS           []string      `toml:"cors" doc:"Origins of other sites whose pages may connect, as https://app.example.org; * lets all. Pages of this edge and clients that are no pages always may."`
+	PingInterval   time.Duration `toml:"ping_interval" doc:"Time between heartbeats."`
+	PingTimeout    time.Duration `toml:"ping_timeout" doc:"How long a heartbeat may stay unanswered."`
+	LoginTimeout   time.Duration `toml:"login_timeout" doc:"How long a connection may stay without a login."`
+	TicketLifetime time.Duration `toml:"reconnection_ticket_lifetime" doc:"How long the ticket is valid with which a client comes back after its connection was lost."`
+	ReconnectTime  time.Duration `toml:"reconnection_timeout" doc:"How long a participant stays in its room after its connection was lost."`
+	MaxConnections int           `toml:"max_connections" doc:"Connections at a time; further ones are refused."`
+	MaxPayload     int           `toml:"max_payload" doc:"Largest message from a client." unit:"bytes"`
+}
+
+// TLS is the section of that name.
+type TLS struct {
+	CertFile string `toml:"cert_file" doc:"Certificate chain, PEM; empty means plain HTTP."`
+	KeyFile  string `toml:"key_file" doc:"Private key of the certificate, PEM without a password."`
+}
+
+// Store is the section of that name.
+type Store struct {
+	URL string `toml:"url" doc:"sqlite: keeps a database file in data_dir, sqlite:FOLDER in another folder."`
+}
+
+// TURN is the section of that name.
+type TURN struct {
+	Secret   string        `toml:"secret" secret:"true" doc:"What credentials for the relays are made with: the same text as turn.secret of the relays. Make one with: openssl rand -base64 32."`
+	URLs     []string      `toml:"urls" doc:"Relays as clients should reach them: turn:relay.example.org:3478?transport=udp, turn:relay.example.org:3478?transport=tcp, turns:relay.example.org:5349?transport=tcp, stun:relay.example.org:3478. Empty means that there is none."`
+	Lifetime time.Duration `toml:"credential_lifetime" doc:"How long a credential is valid. Relayed calls end with it, so it is longer than the longest call."`
+}
+
+// Limits is the section of that name.
+type Limits struct {
+	RoomParticipants    int `toml:"participants_per_room" doc:"Participants of one room, whatever its own limit says."`
+	ParticipantSessions int `toml:"sessions_per_participant" doc:"Publications and subscriptions of one participant at a time."`
+	QueuePackets        int `toml:"queue_packets" doc:"Messages that may wait to be sent to one client before it is cut off."`
+	QueueBytes          int `toml:"queue_bytes" doc:"The same by size." unit:"bytes"`
+}
+
+// Log is the section of that name.
+type Log struct {
+	Level  string `toml:"level" doc:"Least level written: debug, info, warn or error."`
+	Format string `toml:"format" doc:"Form of the lines: text or json."`
+}
+
+// Default is what the edge runs with when nothing is set: a whole system on one machine, but for relays.
+func Default() *Settings {
+	return &Settings{
+		DataDir: "data",
+		HTTP:    HTTP{Listen: "0.0.0.0:8080", PublicIPs: []string{}, MetricsFrom: []string{"127.0.0.0/8", "::1/128"}},
+		Portal: Portal{
+			CORS: []string{}, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, LoginTimeout: 180 * time.Second,
+			TicketLifetime: 600 * time.Second, ReconnectTime: 60 * time.Second, MaxConnections: 10_000, MaxPayload: 1_000_000,
+		},
+		Store:  Store{URL: "sqlite:"},
+		TURN:   TURN{URLs: []string{}, Lifetime: 24 * time.Hour},
+		Limits: Limits{RoomParticipants: 10_000, ParticipantSessions: 1000, QueuePackets: 4096, QueueBytes: 4 << 20},
+		Log:    Log{Level: "info", Format: "text"},
+	}
+}
+
+// Dev is the edge of a machine that is tried out, with a secret of its own for the relay beside it. Whoever starts the relay adds
+// its URLs.
+func Dev() *Settings {
+	s := Default()
+	s.Dev = true
+	s.TURN.Secret = randomSecret()
+	return s
+}
+
+func randomSecret() string {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+const sqliteScheme = "sqlite:"
+
+// StoreDir is the folder of the SQLite database that store.url names.
+func (s *Settings) StoreDir() string {
+	if dir := strings.TrimPrefix(s.Store.URL, sqliteScheme); dir != "" {
+		return filepath.Clean(dir)
+	}
+	return s.DataDir
+}

@@ -1,0 +1,152 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	shared "portico/shared/config"
+	"portico/shared/logging"
+)
+
+// faults collects lines.
+type faults []error
+
+func (f *faults) add(format string, args ...any) { *f = append(*f, fmt.Errorf(format, args...)) }
+
+// Validate gives every fault at once, a line each.
+func (s *Settings) Validate() error {
+	var f faults
+	if s.DataDir == "" {
+		f.add("data_dir is empty: name a folder, as data")
+	}
+	if err := shared.CheckListen("http.listen", s.HTTP.Listen); err != nil {
+		f = append(f, err)
+	}
+	if s.HTTP.MediaListen != "" {
+		if err := shared.CheckListen("http.media_listen", s.HTTP.MediaListen); err != nil {
+			f = append(f, err)
+		}
+	}
+	for _, text := range s.HTTP.PublicIPs {
+		if ip, err := netip.ParseAddr(text); err != nil || ip.IsUnspecified() || ip.IsMulticast() || ip.Zone() != "" {
+			f.add("http.public_ips: %q is no address that clients could reach: write IP addresses, as 192.0.2.7", text)
+		}
+	}
+	for _, text := range s.HTTP.MetricsFrom {
+		if p, err := netip.ParsePrefix(text); err != nil || p != p.Masked() {
+			f.add("http.metrics_from: %q is no network: write it as 10.0.0.0/8, or one address as 10.1.2.3/32", text)
+		}
+	}
+	s.Portal.check(&f)
+	if (s.TLS.CertFile == "") != (s.TLS.KeyFile == "") {
+		f.add("tls.cert_file and tls.key_file belong together: set both, or neither for plain HTTP")
+	}
+	if !strings.HasPrefix(s.Store.URL, sqliteScheme) {
+		f.add("store.url: %q is no store that this version knows: write sqlite: or sqlite:FOLDER", redactURL(s.Store.URL))
+	}
+	s.TURN.check(&f)
+	positive(&f, "limits.participants_per_room", s.Limits.RoomParticipants)
+	positive(&f, "limits.sessions_per_participant", s.Limits.ParticipantSessions)
+	positive(&f, "limits.queue_packets", s.Limits.QueuePackets)
+	positive(&f, "limits.queue_bytes", s.Limits.QueueBytes)
+	for _, line := range (logging.Options{Level: s.Log.Level, Format: s.Log.Format}).Check() {
+		f.add("log.%s", line)
+	}
+	return errors.Join(f...)
+}
+
+func positive(f *faults, name string, n int) {
+	if n <= 0 {
+		f.add("%s is %d: write a number from 1 up", name, n)
+	}
+}
+
+// minPayload leaves room for an SDP with many tracks (portal protocol 8).
+const minPayload = 64 << 10
+
+func (p *Portal) check(f *faults) {
+	if p.Hostname != "" && !isHost(p.Hostname) {
+		f.add("portal.hostname: %q is no host: write a name or address, with a port if it needs one and without http://", p.Hostname)
+	}
+	for _, origin := range p.CORS {
+		if u, err := url.Parse(origin); origin != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin) {
+			f.add("portal.cors: %q is no origin: write scheme and host without a path, as https://app.example.org, or *", origin)
+		}
+	}
+	for _, d := range []struct {
+		name  string
+		value time.Duration
+	}{{"ping_interval", p.PingInterval}, {"ping_timeout", p.PingTimeout}, {"login_timeout", p.LoginTimeout},
+		{"reconnection_ticket_lifetime", p.TicketLifetime}, {"reconnection_timeout", p.ReconnectTime}} {
+		if d.value < time.Second || d.value > 24*time.Hour {
+			f.add("portal.%s is %v: write a duration from 1s to 24h", d.name, d.value)
+		}
+	}
+	positive(f, "portal.max_connections", p.MaxConnections)
+	if p.MaxPayload < minPayload {
+		f.add("portal.max_payload is %d: write %d bytes or more, so that session descriptions fit", p.MaxPayload, minPayload)
+	}
+}
+
+func (t *TURN) check(f *faults) {
+	needsSecret := false
+	for _, text := range t.URLs {
+		scheme, ok := iceURL(text)
+		if !ok {
+			f.add("turn.urls: %q is no address of a relay: write it as turn:relay.example.org:3478?transport=udp", text)
+		}
+		needsSecret = needsSecret || scheme != "stun" && scheme != "stuns"
+	}
+	if needsSecret && t.Secret == "" {
+		f.add("turn.secret is empty: set the text that turn.secret of the relays has, or no turn.urls")
+	}
+	if t.Lifetime < time.Minute {
+		f.add("turn.credential_lifetime is %v: write a duration from 1m up, longer than the longest call", t.Lifetime)
+	}
+}
+
+// iceURL reads a STUN or TURN URI (RFC 7064, RFC 7065).
+func iceURL(text string) (scheme string, ok bool) {
+	scheme, rest, _ := strings.Cut(text, ":")
+	host, query, hasQuery := strings.Cut(rest, "?")
+	switch scheme {
+	case "stun", "stuns":
+		return scheme, !hasQuery && isHost(host)
+	case "turn", "turns":
+		return scheme, isHost(host) && (!hasQuery || query == "transport=udp" || query == "transport=tcp")
+	}
+	return scheme, false
+}
+
+// isHost knows a name or an address, an IPv6 one in brackets, with or without a port.
+func isHost(text string) bool {
+	host := text
+	if h, port, err := net.SplitHostPort(text); err == nil {
+		n, err := strconv.Atoi(port)
+		if err != nil || n < 1 || n > 65535 {
+			return false
+		}
+		host = h
+	} else if strings.HasPrefix(text, "[") {
+		host = strings.TrimSuffix(strings.TrimPrefix(text, "["), "]")
+	}
+	if strings.Contains(host, ":") {
+		ip, err := netip.ParseAddr(host)
+		return err == nil && ip.Is6() && strings.HasPrefix(text, "[")
+	}
+	return host != "" && strings.Trim(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._") == ""
+}
+
+// redactURL leaves out a password.
+func redactURL(text string) string {
+	if u, err := url.Parse(text); err == nil {
+		return u.Redacted()
+	}
+	return "the value"
+}

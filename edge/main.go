@@ -1,0 +1,36 @@
+// Command portico-edge runs the signalling portal, the management API and the pages, and forwards media.
+package main
+
+import (
+	"io"
+	"log/slog"
+
+	"portico/edge/config"
+	"portico/edge/node"
+	"portico/shared/logging"
+	"portico/shared/program"
+)
+
+func main() {
+	program.Main(program.Program[config.Settings]{
+		Name: "portico-edge", About: config.About, Settings: config.Default(),
+		Log: func(s *config.Settings, w io.Writer) *slog.Logger {
+			return logging.New(logging.Options{Level: s.Log.Level, Format: s.Log.Format, Writer: w})
+		},
+		Build: build,
+	})
+}
+
+// build opens the edge's port and makes the node on it.
+func build(s *config.Settings, log *slog.Logger) (program.Node, error) {
+	sockets, err := node.Listen(s)
+	if err != nil {
+		return nil, err
+	}
+	n, err := node.New(s, sockets, log)
+	if err != nil {
+		sockets.Close()
+		return nil, err
+	}
+	return n, nil
+}

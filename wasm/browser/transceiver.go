@@ -1,0 +1,93 @@
+//go:build js && wasm
+
+package browser
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"syscall/js"
+
+	"portico/shared/client"
+	"portico/shared/conference"
+)
+
+// transceiver is an RTCRtpTransceiver.
+type transceiver struct {
+	peer  *peer
+	v     js.Value
+	sends bool
+}
+
+var _ client.Transceiver = (*transceiver)(nil)
+
+// Mid is the m-line's identifier; empty before the first offer.
+func (t *transceiver) Mid() string { return textOf(t.v.Get("mid")) }
+
+// ReplaceTrack changes what is sent; local is a js.Value holding a MediaStreamTrack, or nil.
+func (t *transceiver) ReplaceTrack(local any) error {
+	track, err := trackOf(local)
+	if err != nil {
+		return err
+	}
+	_, err = await(context.Background(), t.peer.done, func() js.Value { return t.v.Get("sender").Call("replaceTrack", track) })
+	return err
+}
+
+// Stop sets the direction to inactive. It frees the media at once, the m-line only with the next offer.
+func (t *transceiver) Stop() error {
+	_, err := try(func() js.Value {
+		if t.sends {
+			ignore(t.v.Get("sender").Call("replaceTrack", js.Null())) // the browser keeps the order; nobody waits for it
+		} else {
+			t.v.Get("receiver").Get("track").Call("stop")
+		}
+		t.v.Set("direction", string(client.Inactive))
+		return js.Undefined()
+	})
+	return err
+}
+
+// prefer orders the codecs of the m-line: the wanted ones in their order, then the helpers that are not codecs of their own
+// (retransmission, redundancy, FEC, comfort noise, tones). Codecs that were not asked for are left out. It gives an error
+// when the browser has none of the wanted ones.
+func (t *transceiver) prefer(kind conference.Kind, wanted []string) error {
+	end := "RTCRtpReceiver"
+	if t.sends {
+		end = "RTCRtpSender"
+	}
+	list := js.Global().Get("Array").New()
+	all, err := try(func() js.Value {
+		return js.Global().Get(end).Call("getCapabilities", string(kind)).Get("codecs")
+	})
+	if err != nil {
+		return err
+	}
+	for _, name := range wanted {
+		appendCodecs(list, all, func(codec string) bool { return codec == name })
+	}
+	if list.Length() == 0 {
+		return errors.New("this browser has none of the codecs asked for: " + strings.Join(wanted, ", "))
+	}
+	appendCodecs(list, all, isHelper)
+	_, err = try(func() js.Value { return t.v.Call("setCodecPreferences", list) })
+	return err
+}
+
+func appendCodecs(list, all js.Value, wanted func(codec string) bool) {
+	for i := range all.Length() {
+		codec := all.Index(i)
+		_, name, _ := strings.Cut(strings.ToLower(textOf(codec.Get("mimeType"))), "/")
+		if wanted(name) {
+			list.Call("push", codec)
+		}
+	}
+}
+
+func isHelper(codec string) bool {
+	switch codec {
+	case "rtx", "red", "ulpfec", "flexfec-03", "cn", "telephone-event":
+		return true
+	}
+	return false
+}

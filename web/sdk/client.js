@@ -1,0 +1,239 @@
+// The conference client: the door through which a page joins.
+
+import {
+  ActiveAudioInputChangeEvent, ConferenceError, DisconnectedEvent, LayoutChangeEvent, MessageEvent, MuteEvent, ParticipantEvent, StreamEvent,
+} from './events.js';
+import {program} from './loader.js';
+import {publishRequest, subscribeRequest} from './request.js';
+import {Publication, Subscription} from './session.js';
+import {LocalStream, RemoteMixedStream, RemoteStream} from './stream.js';
+
+export class Participant extends EventTarget {
+  constructor(info) {
+    super();
+    for (const [name, value] of Object.entries({id: info.id, role: info.role, userId: info.user})) {
+      Object.defineProperty(this, name, {enumerable: true, value});
+    }
+  }
+}
+
+export class ConferenceInfo {
+  constructor(id, participants, remoteStreams, myInfo) {
+    this.id = id;
+    this.participants = participants;
+    this.remoteStreams = remoteStreams;
+    this.self = myInfo;
+  }
+}
+
+const State = Object.freeze({READY: 'ready', CONNECTING: 'connecting', CONNECTED: 'connected'});
+
+export class ConferenceClient extends EventTarget {
+  #config;
+  #state = State.READY;
+  #program;
+  #registration; // our number in the program
+  #room;
+  #self;
+  #participants = new Map();
+  #streams = new Map();
+  #publications = new Map();
+  #subscriptions = new Map();
+  #peerConnection = null;
+
+  constructor(config = {}) {
+    super();
+    this.#config = config ?? {};
+  }
+
+  // info is the room as it is now, null outside a conference.
+  get info() {
+    if (!this.#room) return null;
+    return new ConferenceInfo(this.#room, [...this.#participants.values()], [...this.#streams.values()], this.#self);
+  }
+
+  // peerConnection is the browser's RTCPeerConnection, null before the first publication or subscription. It is for looking at:
+  // changing it confuses the client.
+  get peerConnection() {
+    return this.#peerConnection;
+  }
+
+  async join(token, {signal} = {}) {
+    if (this.#state !== State.READY) throw new ConferenceError('connection state invalid', 'invalid-state');
+    if (typeof token !== 'string' || token === '') throw new ConferenceError('Invalid token.', 'invalid-token');
+    this.#state = State.CONNECTING;
+    try {
+      this.#program = await program(this.#config);
+      this.#registration = this.#program.client((...event) => this.#onEvent(...event), (error) => this.#reset(error));
+      const {data} = await this.#request('join', {token, relayOnly: Boolean(this.#config.relayOnly)}, this.#config.rtcConfiguration, signal);
+      this.#seed(data);
+      this.#state = State.CONNECTED;
+      return this.info;
+    } catch (error) {
+      if (this.#state === State.CONNECTING) this.#reset();
+      throw error;
+    }
+  }
+
+  async publish(stream, options, videoCodecs) {
+    if (!(stream instanceof LocalStream)) throw new ConferenceError('Invalid stream.', 'invalid-argument');
+    this.#mustBeJoined();
+    const {request, tracks} = publishRequest(stream, options, videoCodecs);
+    const {data} = await this.#request('publish', request, tracks);
+    const publication = new Publication(data.id, this.#connection);
+    this.#publications.set(data.id, publication);
+    return publication;
+  }
+
+  async subscribe(stream, options) {
+    if (!(stream instanceof RemoteStream)) throw new ConferenceError('Invalid stream.', 'invalid-argument');
+    this.#mustBeJoined();
+    const {data, object} = await this.#request('subscribe', subscribeRequest(stream, options));
+    const subscription = new Subscription(data.id, this.#connection, stream, object);
+    this.#subscriptions.set(data.id, subscription);
+    return subscription;
+  }
+
+  // send gives message (any JSON value) to one participant, or to all including this one.
+  async send(message, participantId) {
+    this.#mustBeJoined();
+    if (message === undefined) throw new ConferenceError('Invalid message.', 'invalid-argument');
+    await this.#request('send', {message, to: participantId ?? 'all'});
+  }
+
+  // leave ends the conference for this page; it resolves when the server knows, or after two seconds.
+  async leave() {
+    this.#mustBeJoined();
+    try {
+      await this.#request('leave', {});
+    } finally {
+      this.#reset();
+    }
+  }
+
+  // #connection is what sessions may do with their client.
+  #connection = {
+    request: (method, data, object) => this.#request(method, data, object),
+    forget: (session) => {
+      this.#publications.delete(session.id);
+      this.#subscriptions.delete(session.id);
+    },
+    client: this,
+    get peerConnection() { return this.client.peerConnection; },
+  };
+
+  #mustBeJoined() {
+    if (this.#state !== State.CONNECTED) throw new ConferenceError('Not in a conference: join first.', 'invalid-state');
+  }
+
+  #request(method, data, object, signal) {
+    if (!this.#registration) return Promise.reject(new ConferenceError('Not in a conference: join first.', 'invalid-state'));
+    return this.#program.call(method, {...data, client: this.#registration.number}, object, signal);
+  }
+
+  // #seed takes over the room as the login found it. Events that were faster have been here already: what they made stays.
+  #seed(info) {
+    this.#room = info.room;
+    for (const p of info.participants) {
+      if (!this.#participants.has(p.id)) this.#participants.set(p.id, new Participant(p));
+    }
+    this.#self = this.#participants.get(info.self);
+    for (const s of info.streams) {
+      if (!this.#streams.has(s.id)) this.#streams.set(s.id, remoteStream(s));
+    }
+  }
+
+  // #reset goes back to the beginning: everything that was there has ended. With an error it was not the page's doing.
+  #reset(error) {
+    const joined = this.#state === State.CONNECTED;
+    this.#registration?.close();
+    this.#registration = undefined;
+    this.#state = State.READY;
+    this.#room = this.#self = undefined;
+    this.#peerConnection = null;
+    const sessions = [...this.#publications.values(), ...this.#subscriptions.values()];
+    for (const map of [this.#participants, this.#streams, this.#publications, this.#subscriptions]) map.clear();
+    for (const s of sessions) s._end();
+    if (joined && error) this.dispatchEvent(new DisconnectedEvent('serverdisconnected', {error}));
+  }
+
+  #onEvent(name, data, object) {
+    switch (name) {
+      case 'participantjoined': return this.#participantJoined(data);
+      case 'participantleft': return this.#participantLeft(data);
+      case 'streamadded': return this.#streamAdded(data);
+      case 'streamremoved': return this.#streamRemoved(data);
+      case 'streamupdated': return this.#streamUpdated(data.stream, data.field, data.value);
+      case 'message': return this.dispatchEvent(new MessageEvent('messagereceived', data));
+      case 'sessionended': return this.#sessionEnded(data);
+      case 'peerconnection': this.#peerConnection = object; return;
+      case 'connectionstate': return this.dispatchEvent(new Event('connectionstatechange'));
+      case 'disconnected': return this.#reset(new ConferenceError(data.message, data.code));
+      default: // a newer program may say more
+    }
+  }
+
+  #participantJoined(info) {
+    if (this.#participants.has(info.id)) return;
+    const participant = new Participant(info);
+    this.#participants.set(info.id, participant);
+    this.dispatchEvent(new ParticipantEvent('participantjoined', {participant}));
+  }
+
+  #participantLeft({id}) {
+    const participant = this.#participants.get(id);
+    this.#participants.delete(id);
+    participant?.dispatchEvent(new Event('left'));
+  }
+
+  #streamAdded(info) {
+    if (this.#streams.has(info.id)) return this.#streamUpdated(info, '.');
+    const stream = remoteStream(info);
+    this.#streams.set(info.id, stream);
+    this.dispatchEvent(new StreamEvent('streamadded', {stream}));
+  }
+
+  #streamRemoved({id}) {
+    const stream = this.#streams.get(id);
+    this.#streams.delete(id);
+    stream?.dispatchEvent(new Event('ended'));
+    this.#publications.get(id)?._end(); // removed by the server: nothing else would tell the publisher
+  }
+
+  // #streamUpdated takes over a change. field says which, in the protocol's words; "." is anything.
+  #streamUpdated(info, field, value) {
+    const stream = this.#streams.get(info.id);
+    if (!stream) return;
+    const changed = stream._update(info);
+    switch (field) {
+      case 'activeInput':
+        stream.dispatchEvent(new ActiveAudioInputChangeEvent('activeaudioinputchange', {activeAudioInputStreamId: info.info.activeInput ?? value}));
+        return;
+      case 'video.layout':
+        stream.layout = value;
+        stream.dispatchEvent(new LayoutChangeEvent('layoutchange', {layout: value}));
+        return;
+      case 'audio.status': return this.#muted(stream, ['audio']);
+      case 'video.status': return this.#muted(stream, ['video']);
+      default: this.#muted(stream, changed);
+    }
+  }
+
+  // #muted tells of a change of a stream that may be a pause of some kinds of its media.
+  #muted(stream, kinds) {
+    stream.dispatchEvent(new Event('updated'));
+    const sessions = [this.#publications.get(stream.id), ...[...this.#subscriptions.values()].filter((s) => s.remoteStream === stream)];
+    for (const kind of kinds) {
+      for (const s of sessions) s?.dispatchEvent(new MuteEvent(stream.muted[kind] ? 'mute' : 'unmute', {kind}));
+    }
+  }
+
+  #sessionEnded({id, reason}) {
+    const session = this.#publications.get(id) ?? this.#subscriptions.get(id);
+    session?._end(reason ? new ConferenceError(reason, 'session-ended') : undefined);
+  }
+}
+
+function remoteStream(info) {
+  return info.type === 'mixed' ? new RemoteMixedStream(info) : new RemoteStream(info);
+}

@@ -1,0 +1,366 @@
+// Types of the Portico client for browsers. The names are those of the Open WebRTC Toolkit's JavaScript SDK 5.1;
+// what goes beyond it is marked "Portico".
+
+/** What went wrong, for programs. Messages are for people and may change. */
+export type ConferenceErrorCode =
+  | 'aborted'           // the AbortSignal of the call was aborted
+  | 'busy'              // too many publications and subscriptions at a time
+  | 'disconnected'      // the server cannot be reached, or the connection to it is lost
+  | 'dropped'           // the server ended the participation
+  | 'internal'          // a fault of this client
+  | 'invalid-argument'  // the call makes no sense for these arguments
+  | 'invalid-state'     // not joined, or joined already
+  | 'invalid-token'     // the text is not a token
+  | 'load-failed'       // the program could not be fetched or run
+  | 'media'             // the browser or the network refused: a track, a codec, a description, a connection
+  | 'program-stopped'   // the program has ended; join again
+  | 'protocol'          // the server's answer makes no sense
+  | 'refused'           // the server said no; message is its reason, such as "Room is full"
+  | 'session-ended'     // the publication or subscription is over
+  | 'timeout'           // no answer in time
+  | 'unsupported'       // this browser has no WebRTC
+  | 'version-mismatch'; // wasm_exec.js and portico.wasm are from different builds
+
+export class ConferenceError extends Error {
+  constructor(message: string, code?: ConferenceErrorCode);
+  readonly code: ConferenceErrorCode;
+}
+
+// ---- Events ----
+
+export class StreamEvent extends Event {
+  constructor(type: string, init: {stream: RemoteStream});
+  readonly stream: RemoteStream;
+}
+export class ParticipantEvent extends Event {
+  constructor(type: string, init: {participant: Participant});
+  readonly participant: Participant;
+}
+export class MessageEvent extends Event {
+  constructor(type: string, init: {message: unknown; origin: string; to: string});
+  /** What was sent: any JSON value, usually a string. */
+  readonly message: any;
+  /** The sender's participant id. */
+  readonly origin: string;
+  /** "all", or "me" for a message to this participant alone. */
+  readonly to: string;
+}
+export class ErrorEvent extends Event {
+  constructor(type: string, init: {error: ConferenceError});
+  readonly error: ConferenceError;
+}
+export class MuteEvent extends Event {
+  constructor(type: string, init: {kind: TrackKind});
+  readonly kind: TrackKind;
+}
+/** Portico: why the conference ended. */
+export class DisconnectedEvent extends Event {
+  constructor(type: string, init: {error: ConferenceError});
+  readonly error: ConferenceError;
+}
+export class ActiveAudioInputChangeEvent extends Event {
+  constructor(type: string, init: {activeAudioInputStreamId: string});
+  readonly activeAudioInputStreamId: string;
+}
+export class LayoutChangeEvent extends Event {
+  constructor(type: string, init: {layout: unknown});
+  readonly layout: any;
+}
+
+/** An EventTarget whose events are known by name. It exists for the compiler only. */
+declare class TypedEventTarget<Events> extends EventTarget {
+  addEventListener<Name extends keyof Events & string>(
+    type: Name, listener: ((event: Events[Name]) => unknown) | {handleEvent(event: Events[Name]): unknown} | null,
+    options?: boolean | AddEventListenerOptions): void;
+  addEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | AddEventListenerOptions): void;
+  removeEventListener<Name extends keyof Events & string>(
+    type: Name, listener: ((event: Events[Name]) => unknown) | {handleEvent(event: Events[Name]): unknown} | null,
+    options?: boolean | EventListenerOptions): void;
+  removeEventListener(type: string, listener: EventListenerOrEventListenerObject | null, options?: boolean | EventListenerOptions): void;
+}
+export {};
+
+// ---- Loading ----
+
+/** Portico: where the program comes from. */
+export interface LoadOptions {
+  /** Address of portico.wasm, for pages that do not serve it beside this module. */
+  wasmURL?: string | URL;
+  /** A module that the page compiled itself. */
+  module?: WebAssembly.Module;
+}
+/** Portico: makes the program ready. Clients load it by themselves; calling this early saves the wait. */
+export function load(options?: LoadOptions): Promise<void>;
+
+// ---- Media ----
+
+export type TrackKind = 'audio' | 'video' | 'av';
+export const TrackKind: {readonly AUDIO: 'audio'; readonly VIDEO: 'video'; readonly AUDIO_AND_VIDEO: 'av'};
+export type AudioSourceInfo = 'mic' | 'screen-cast' | 'file' | 'mixed';
+export const AudioSourceInfo: {readonly MIC: 'mic'; readonly SCREENCAST: 'screen-cast'; readonly FILE: 'file'; readonly MIXED: 'mixed'};
+export type VideoSourceInfo = 'camera' | 'screen-cast' | 'file' | 'mixed';
+export const VideoSourceInfo: {readonly CAMERA: 'camera'; readonly SCREENCAST: 'screen-cast'; readonly FILE: 'file'; readonly MIXED: 'mixed'};
+export type AudioCodec = 'pcmu' | 'pcma' | 'opus' | 'g722' | 'iSAC' | 'iLBC' | 'aac' | 'ac3' | 'nellymoser';
+export const AudioCodec: {
+  readonly PCMU: 'pcmu'; readonly PCMA: 'pcma'; readonly OPUS: 'opus'; readonly G722: 'g722'; readonly ISAC: 'iSAC'; readonly ILBC: 'iLBC';
+  readonly AAC: 'aac'; readonly AC3: 'ac3'; readonly NELLYMOSER: 'nellymoser';
+};
+export type VideoCodec = 'vp8' | 'vp9' | 'h264' | 'h265' | 'av1';
+export const VideoCodec: {readonly VP8: 'vp8'; readonly VP9: 'vp9'; readonly H264: 'h264'; readonly H265: 'h265'; readonly AV1: 'av1'};
+
+export class Resolution {
+  constructor(width: number, height: number);
+  width: number;
+  height: number;
+}
+export class AudioCodecParameters {
+  constructor(name: AudioCodec | string, channelCount?: number, clockRate?: number);
+  name: string;
+  channelCount?: number;
+  clockRate?: number;
+}
+export class VideoCodecParameters {
+  constructor(name: VideoCodec | string, profile?: string);
+  name: string;
+  profile?: string;
+}
+export class AudioEncodingParameters {
+  constructor(codec: AudioCodecParameters, maxBitrate?: number);
+  codec: AudioCodecParameters;
+  /** kbit/s */
+  maxBitrate?: number;
+}
+export class VideoEncodingParameters {
+  constructor(codec: VideoCodecParameters, maxBitrate?: number);
+  codec: VideoCodecParameters;
+  /** kbit/s */
+  maxBitrate?: number;
+}
+export class AudioTrackConstraints {
+  /** Throws TypeError for an unknown source. */
+  constructor(source: AudioSourceInfo);
+  source: AudioSourceInfo;
+  /** Only with source "mic". */
+  deviceId?: string;
+}
+export class VideoTrackConstraints {
+  /** Throws TypeError for an unknown source. */
+  constructor(source: VideoSourceInfo);
+  source: VideoSourceInfo;
+  /** Only with source "camera". */
+  deviceId?: string;
+  /** A camera has to give exactly this size; a screen comes near it. */
+  resolution?: Resolution;
+  frameRate?: number;
+}
+export class StreamConstraints {
+  constructor(audioConstraints?: AudioTrackConstraints | boolean, videoConstraints?: VideoTrackConstraints | boolean);
+  audio: AudioTrackConstraints | boolean;
+  video: VideoTrackConstraints | boolean;
+}
+export class MediaStreamFactory {
+  /** Asks for camera, microphone or screen. Rejects with TypeError for constraints without sense, else with the browser's DOMException. */
+  static createMediaStream(constraints: StreamConstraints): Promise<MediaStream>;
+}
+
+// ---- Streams ----
+
+export class StreamSourceInfo {
+  /** Throws TypeError for an unknown source. */
+  constructor(audioSourceInfo?: AudioSourceInfo, videoSourceInfo?: VideoSourceInfo, dataSourceInfo?: boolean);
+  readonly audio?: string;
+  readonly video?: string;
+  readonly data?: boolean;
+}
+export class Stream<Events = unknown> extends TypedEventTarget<Events> {
+  protected constructor();
+  mediaStream: MediaStream | undefined;
+  readonly stream: MediaStream | undefined;
+  readonly source: StreamSourceInfo;
+  attributes: Record<string, any> | undefined;
+}
+export class LocalStream extends Stream {
+  /** Throws TypeError when the source of a kind of track in mediaStream is not said. attributes go to everybody in the room. */
+  constructor(mediaStream: MediaStream, sourceInfo: StreamSourceInfo, attributes?: Record<string, string>);
+  readonly id: string;
+  mediaStream: MediaStream;
+}
+export class AudioPublicationSettings {
+  constructor(codec: AudioCodecParameters);
+  codec: AudioCodecParameters;
+}
+export class VideoPublicationSettings {
+  constructor(codec: VideoCodecParameters, resolution?: Resolution, frameRate?: number, bitrate?: number, keyFrameInterval?: number, rid?: string);
+  codec: VideoCodecParameters;
+  resolution?: Resolution;
+  frameRate?: number;
+  /** bit/s */
+  bitrate?: number;
+  /** seconds */
+  keyFrameInterval?: number;
+  /** The simulcast layer this is. */
+  rid?: string;
+}
+export class PublicationSettings {
+  constructor(audio?: AudioPublicationSettings[], video?: VideoPublicationSettings[]);
+  audio?: AudioPublicationSettings[];
+  video?: VideoPublicationSettings[];
+}
+export class AudioSubscriptionCapabilities {
+  constructor(codecs: AudioCodecParameters[]);
+  codecs: AudioCodecParameters[];
+}
+export class VideoSubscriptionCapabilities {
+  constructor(codecs: VideoCodecParameters[], resolutions: Resolution[], frameRates: number[], bitrateMultipliers: number[], keyFrameIntervals: number[]);
+  codecs: VideoCodecParameters[];
+  resolutions: Resolution[];
+  frameRates: number[];
+  bitrateMultipliers: number[];
+  keyFrameIntervals: number[];
+}
+export class SubscriptionCapabilities {
+  constructor(audio?: AudioSubscriptionCapabilities, video?: VideoSubscriptionCapabilities);
+  audio?: AudioSubscriptionCapabilities;
+  video?: VideoSubscriptionCapabilities;
+}
+
+export interface RemoteStreamEvents {
+  /** The stream is no longer in the room. */
+  ended: Event;
+  /** settings, extraCapabilities or muted have changed. */
+  updated: Event;
+}
+export class RemoteStream<Events extends RemoteStreamEvents = RemoteStreamEvents> extends Stream<Events> {
+  protected constructor();
+  readonly id: string;
+  /** The participant that publishes it; undefined for mixed streams. */
+  readonly origin: string | undefined;
+  settings: PublicationSettings;
+  /** What the server can make of the stream besides settings. */
+  extraCapabilities: SubscriptionCapabilities;
+  /** Portico: which kinds are paused at their source. */
+  readonly muted: {readonly audio: boolean; readonly video: boolean};
+  /** What the newest subscription to it receives; undefined while there is none. */
+  mediaStream: MediaStream | undefined;
+}
+
+export interface RemoteMixedStreamEvents extends RemoteStreamEvents {
+  activeaudioinputchange: ActiveAudioInputChangeEvent;
+  layoutchange: LayoutChangeEvent;
+}
+export class RemoteMixedStream extends RemoteStream<RemoteMixedStreamEvents> {
+  protected constructor();
+  /** Portico: the view it is of. */
+  readonly label: string;
+  /** Portico: where its inputs are, once the server has told of a change. */
+  layout?: any;
+}
+
+// ---- Sessions ----
+
+export interface SessionEvents {
+  ended: Event;
+  /** Comes before ended when the server ended it. */
+  error: ErrorEvent;
+  /** The stream's media was paused, by whoever. */
+  mute: MuteEvent;
+  unmute: MuteEvent;
+}
+export class Publication extends TypedEventTarget<SessionEvents> {
+  protected constructor();
+  /** The id of the stream that the others see. */
+  readonly id: string;
+  stop(): Promise<void>;
+  /** Statistics of the whole RTCPeerConnection. */
+  getStats(): Promise<RTCStatsReport>;
+  /** Portico: sends another track of that kind instead, or nothing for null, without negotiation. */
+  replaceTrack(kind: 'audio' | 'video', track: MediaStreamTrack | null): Promise<void>;
+  /** Pauses media at the server, for everybody; the browser goes on sending. */
+  mute(kind: TrackKind): Promise<void>;
+  unmute(kind: TrackKind): Promise<void>;
+}
+export class Subscription extends TypedEventTarget<SessionEvents> {
+  protected constructor();
+  readonly id: string;
+  readonly stream: MediaStream;
+  /** Portico: what was subscribed to. */
+  readonly remoteStream: RemoteStream;
+  stop(): Promise<void>;
+  /** Statistics of the whole RTCPeerConnection. */
+  getStats(): Promise<RTCStatsReport>;
+  /** Changes what is received, within the stream's extraCapabilities. */
+  applyOptions(options: {video: {resolution?: Resolution; frameRate?: number; bitrateMultiplier?: number; keyFrameInterval?: number}}): Promise<void>;
+  /** Pauses media to this participant only. */
+  mute(kind: TrackKind): Promise<void>;
+  unmute(kind: TrackKind): Promise<void>;
+}
+
+// ---- The conference ----
+
+export interface ParticipantEvents {
+  left: Event;
+}
+export class Participant extends TypedEventTarget<ParticipantEvents> {
+  protected constructor();
+  readonly id: string;
+  readonly role: string;
+  readonly userId: string;
+}
+export class ConferenceInfo {
+  protected constructor();
+  /** The room's id. */
+  readonly id: string;
+  readonly participants: Participant[];
+  readonly remoteStreams: RemoteStream[];
+  readonly self: Participant;
+}
+
+export interface ConferenceClientConfiguration extends LoadOptions {
+  /** For the RTCPeerConnection. iceServers, when given, replace those that the server names. */
+  rtcConfiguration?: RTCConfiguration;
+  /** Portico: send and receive through a TURN server only. */
+  relayOnly?: boolean;
+}
+export interface PublishOptions {
+  audio?: boolean | null | AudioEncodingParameters[] | RTCRtpEncodingParameters[];
+  video?: boolean | null | VideoEncodingParameters[] | RTCRtpEncodingParameters[];
+}
+export interface AudioSubscriptionConstraints {
+  codecs?: AudioCodecParameters[];
+}
+export interface VideoSubscriptionConstraints {
+  codecs?: VideoCodecParameters[];
+  resolution?: Resolution;
+  frameRate?: number;
+  bitrateMultiplier?: number;
+  keyFrameInterval?: number;
+  /** One simulcast layer. */
+  rid?: string;
+}
+export interface SubscribeOptions {
+  audio?: boolean | null | AudioSubscriptionConstraints;
+  video?: boolean | null | VideoSubscriptionConstraints;
+}
+export interface ConferenceClientEvents {
+  streamadded: StreamEvent;
+  participantjoined: ParticipantEvent;
+  messagereceived: MessageEvent;
+  /** The conference is over for this page, not by leave(). Everything of it has ended; join again with a new token. */
+  serverdisconnected: DisconnectedEvent;
+  /** Portico: peerConnection.connectionState has changed. */
+  connectionstatechange: Event;
+}
+export class ConferenceClient extends TypedEventTarget<ConferenceClientEvents> {
+  constructor(config?: ConferenceClientConfiguration);
+  /** The room as it is now; null outside a conference. */
+  readonly info: ConferenceInfo | null;
+  /** For statistics only; null before the first publication or subscription. */
+  readonly peerConnection: RTCPeerConnection | null;
+  join(token: string, options?: {signal?: AbortSignal}): Promise<ConferenceInfo>;
+  /** videoCodecs orders the codecs for publishing with RTCRtpEncodingParameters. */
+  publish(stream: LocalStream, options?: PublishOptions, videoCodecs?: VideoCodecParameters[]): Promise<Publication>;
+  subscribe(stream: RemoteStream, options?: SubscribeOptions): Promise<Subscription>;
+  /** Sends any JSON value to one participant, or to all, the sender included. */
+  send(message: any, participantId?: string): Promise<void>;
+  leave(): Promise<void>;
+}

@@ -1,0 +1,94 @@
+// Publications and subscriptions: what this page sends and receives.
+
+import {ConferenceError, ErrorEvent, MuteEvent} from './events.js';
+import {TrackKind} from './media.js';
+import {parametersOf} from './request.js';
+
+// Session is what the two have in common. connection is the client's side of the bridge: request(method, arguments, object), forget(session) and peerConnection.
+class Session extends EventTarget {
+  #connection;
+  #ended = false;
+
+  constructor(id, connection) {
+    super();
+    this.#connection = connection;
+    Object.defineProperty(this, 'id', {enumerable: true, value: id});
+  }
+
+  // stop ends the session. It resolves when the server knows, at once if the session has ended by itself.
+  async stop() {
+    if (this.#ended) return;
+    try {
+      await this._request('stop', {});
+    } finally {
+      this._end();
+    }
+  }
+
+  async getStats() {
+    const pc = this.#connection.peerConnection;
+    if (!pc) throw new ConferenceError('PeerConnection is not available.', 'invalid-state');
+    return pc.getStats();
+  }
+
+  async mute(kind) {
+    await this._control('mute', kind);
+  }
+
+  async unmute(kind) {
+    await this._control('unmute', kind);
+  }
+
+  async _control(method, kind) {
+    if (!Object.values(TrackKind).includes(kind)) throw new ConferenceError(`Invalid track kind: ${kind}`, 'invalid-argument');
+    await this._request(method, {kind});
+  }
+
+  _request(method, data, object) {
+    return this.#connection.request(method, {...data, id: this.id}, object);
+  }
+
+  // _end fires ended, once; before it error, when there is one.
+  _end(error) {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#connection.forget(this);
+    if (error) this.dispatchEvent(new ErrorEvent('error', {error}));
+    this.dispatchEvent(new Event('ended'));
+  }
+}
+
+// A Publication's mute and unmute events come when the server says that the stream's state has changed, whoever changed it.
+export class Publication extends Session {
+  // replaceTrack changes what is sent, another camera for example, without anybody noticing; null sends nothing.
+  async replaceTrack(kind, track) {
+    await this._request('replace', {kind}, track);
+  }
+}
+
+export class Subscription extends Session {
+  // stream is the MediaStream with what is received; remoteStream is what it was made from.
+  constructor(id, connection, remoteStream, tracks) {
+    super(id, connection);
+    this.stream = new MediaStream(tracks);
+    Object.defineProperty(this, 'remoteStream', {enumerable: true, value: remoteStream});
+    remoteStream.mediaStream = this.stream;
+  }
+
+  // applyOptions changes what is received: {video: {resolution, frameRate, bitrateMultiplier, keyFrameInterval}}.
+  async applyOptions(options) {
+    const parameters = options?.video && parametersOf(options.video);
+    if (!parameters) throw new ConferenceError('Options should be an object with a video member.', 'invalid-argument');
+    await this._request('update', {parameters});
+  }
+
+  async _control(method, kind) {
+    await super._control(method, kind);
+    this.dispatchEvent(new MuteEvent(method, {kind}));
+  }
+
+  _end(error) {
+    if (this.remoteStream.mediaStream === this.stream) this.remoteStream.mediaStream = undefined;
+    super._end(error);
+  }
+}
