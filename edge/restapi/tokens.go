@@ -1,6 +1,7 @@
 package restapi
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -28,21 +29,8 @@ func (c *call) createToken() (answer, error) {
 	if portal.Host == "" {
 		return nil, errNoPortal
 	}
-	minted := token.Mint(c.TokenKey, token.Token{
-		TokenID: store.RandomID(), Host: portal.Host, Secure: portal.Secure, WebTransportURL: portal.WebTransportURL,
-	})
-	err := c.Store.PutToken(c.ctx, store.TokenRecord{
-		ID:              minted.TokenID,
-		User:            user,
-		Role:            role,
-		Room:            c.room.ID,
-		Service:         c.service.ID,
-		Created:         time.Now(),
-		Origin:          originOf(c.body.Get("preference")),
-		Code:            strconv.FormatUint(rand.Uint64N(1e18), 10),
-		Host:            portal.Host,
-		Secure:          portal.Secure,
-		WebTransportURL: portal.WebTransportURL,
+	text, err := IssueToken(c.ctx, c.Store, c.TokenKey, portal, store.TokenRecord{
+		User: user, Role: role, Room: c.room.ID, Service: c.service.ID, Origin: originOf(c.body.Get("preference")),
 	})
 	if errors.Is(err, store.ErrLimit) {
 		c.Log.Warn("too many unused tokens", "service", c.service.ID)
@@ -51,7 +39,21 @@ func (c *call) createToken() (answer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return textAnswer(http.StatusOK, minted.Encode())
+	return textAnswer(http.StatusOK, text)
+}
+
+// IssueToken records a token to a room and returns its text, signed with the cluster's key (management API 14). The caller has
+// checked the record's user, role and room; the rest of it is filled in here. The error is the store's.
+func IssueToken(ctx context.Context, s store.Store, key []byte, portal PortalAddress, r store.TokenRecord) (string, error) {
+	minted := token.Mint(key, token.Token{
+		TokenID: store.RandomID(), Host: portal.Host, Secure: portal.Secure, WebTransportURL: portal.WebTransportURL,
+	})
+	r.ID, r.Created, r.Code = minted.TokenID, time.Now(), strconv.FormatUint(rand.Uint64N(1e18), 10)
+	r.Host, r.Secure, r.WebTransportURL = portal.Host, portal.Secure, portal.WebTransportURL
+	if err := s.PutToken(ctx, r); err != nil {
+		return "", err
+	}
+	return minted.Encode(), nil
 }
 
 // whoJoins is the user and role a token is for: those of the Authorization header, where both must be named to be covered by

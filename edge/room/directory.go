@@ -268,6 +268,12 @@ func (d *Directory) Destroy(room string) {
 	_ = d.in(room, func(c *controller) error { return c.destroy(context.Background(), portalproto.ReasonOwnerLeave) })
 }
 
+// Alive tells whether every room's Loop answers before ctx ends.
+func (d *Directory) Alive(ctx context.Context) bool {
+	d.Count(ctx)
+	return ctx.Err() == nil
+}
+
 // Counts is what a Directory holds, for metrics.
 type Counts struct{ Rooms, Participants, Publications, Subscriptions int }
 

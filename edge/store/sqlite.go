@@ -14,7 +14,8 @@ import (
 )
 
 const (
-	databaseName = "portico.db"
+	// DatabaseFile is the name of the database within the data folder.
+	DatabaseFile = "portico.db"
 	keyName      = "store.key"
 	readers      = 4 // connections that only read
 )
@@ -25,7 +26,7 @@ func OpenSQLite(ctx context.Context, dir string, limits Limits) (Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	path, err := filepath.Abs(filepath.Join(dir, databaseName))
+	path, err := filepath.Abs(filepath.Join(dir, DatabaseFile))
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
