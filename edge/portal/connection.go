@@ -187,7 +187,7 @@ func (c *connection) join(ctx context.Context, l portalproto.Login, ack sioserve
 		return
 	}
 	p := &participant{
-		portal: c.portal, id: c.socket.ID(), room: grant.Room, user: grant.User, sdk: l.SDK, conn: c,
+		portal: c.portal, id: c.socket.ID(), room: grant.Room, sdk: l.SDK, conn: c,
 		receiver: portalproto.Receiver{Version: l.Protocol, SDK: l.SDK},
 	}
 	joined, err := c.portal.options.Rooms.Join(ctx, room.Join{
@@ -199,7 +199,7 @@ func (c *connection) join(ctx context.Context, l portalproto.Login, ack sioserve
 	}
 	result := portalproto.LoginResult{
 		Participant: joined.Self, RoomID: joined.RoomID, Views: joined.Views, Participants: joined.Participants, Streams: joined.Streams,
-		Ticket: c.portal.ticket(p.id, l.SDK), ICEServers: c.portal.options.ICEServers(grant.User),
+		Ticket: c.portal.ticket(p.id, l.SDK), ICEServers: c.portal.options.ICEServers(p.id),
 	}
 	c.finishLogin(p, result, ack)
 }

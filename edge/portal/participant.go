@@ -15,7 +15,6 @@ import (
 type participant struct {
 	portal   *Portal
 	id, room string
-	user     string
 	sdk      portalproto.SDK
 	receiver portalproto.Receiver
 

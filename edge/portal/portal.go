@@ -63,8 +63,8 @@ type Options struct {
 	BufferTime time.Duration
 	// ReloginAck is the form of the answer to relogin; "" means ReloginAuto.
 	ReloginAck ReloginAck
-	// ICEServers are the STUN and TURN servers for a participant, with fresh credentials.
-	ICEServers func(user string) []portalproto.ICEServer
+	// ICEServers are the STUN and TURN servers for a participant, with fresh credentials of its own.
+	ICEServers func(participant string) []portalproto.ICEServer
 	// LoginTimeout is how long a socket may stay without login; 0 means 180 s (2.1).
 	LoginTimeout time.Duration
 	// RequestTimeout bounds the wait for a room; 0 means 6 s.

@@ -84,7 +84,7 @@ func (c *connection) relogin(data jsonvalue.Value, ack sioserver.Ack) {
 			return
 		}
 		ack(portalproto.AckOK(portalproto.ReloginResult{
-			Ticket: ticket, Messages: missed, ICEServers: c.portal.options.ICEServers(p.user),
+			Ticket: ticket, Messages: missed, ICEServers: c.portal.options.ICEServers(p.id),
 		}.Encode())...)
 	})
 	if err != nil {
