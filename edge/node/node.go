@@ -1,0 +1,210 @@
+// Package node builds an edge from its settings, starts its parts in order and stops them in reverse; main, the operator's CLI
+// and tests use it.
+//
+// Its parts, from the bottom: the store; the media engine (rtc); the rooms; the portal and the Socket.IO server before it; the
+// management API; the pages; one HTTP server for all of them. The node holds them together and knows no protocol.
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/netutil"
+
+	"github.com/google/uuid"
+
+	"portico/edge/config"
+	"portico/edge/console"
+	"portico/edge/portal"
+	"portico/edge/restapi"
+	"portico/edge/room"
+	"portico/edge/rtc"
+	"portico/edge/sioserver"
+	"portico/edge/store"
+	shared "portico/shared/config"
+	"portico/shared/metrics"
+	"portico/shared/task"
+	"portico/shared/version"
+)
+
+// Node is one edge. Start and Stop are called by one goroutine, each once at most; the rest is safe for concurrent use.
+type Node struct {
+	cfg      config.Settings
+	log      *slog.Logger
+	port     *Sockets
+	tls      *tls.Config // nil: plain HTTP
+	scrapers []netip.Prefix
+
+	store   store.Store
+	engine  *rtc.Engine
+	rooms   *room.Directory
+	portal  *portal.Portal
+	sockets *sioserver.Server
+	metrics *metrics.Registry
+	http    *http.Server
+	tasks   *task.Group
+	ready   atomic.Bool
+}
+
+// New checks the settings against the machine and takes over the sockets. It starts nothing. Its error is one or more lines
+// that say what to do.
+func New(cfg *config.Settings, sockets *Sockets, log *slog.Logger) (*Node, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	n := &Node{cfg: *cfg, log: log, port: sockets, metrics: metrics.New("portico-edge", version.Number())}
+	for _, network := range cfg.HTTP.MetricsFrom {
+		prefix, err := netip.ParsePrefix(network)
+		if err != nil {
+			return nil, fmt.Errorf("http.metrics_from: %q is no network", network)
+		}
+		n.scrapers = append(n.scrapers, prefix)
+	}
+	if cfg.TLS.CertFile != "" {
+		cert, err := shared.Certificate("tls.cert_file", cfg.TLS.CertFile, "tls.key_file", cfg.TLS.KeyFile)
+		if err != nil {
+			return nil, err
+		}
+		n.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
+	}
+	n.tasks = task.NewGroup(context.Background(), func(e *task.PanicError) {
+		log.Error("goroutine panicked", "error", e, "stack", e.Stack)
+	})
+	return n, nil
+}
+
+// Start opens the store and begins to serve. When it fails it leaves nothing running and the sockets closed; its error is a
+// line that says what to do.
+func (n *Node) Start(ctx context.Context) error {
+	if err := n.build(ctx); err != nil {
+		n.stopParts(ctx)
+		return err
+	}
+	_ = n.tasks.Go(func(context.Context) { n.serve() })
+	n.ready.Store(true)
+	n.log.Info("edge started", "version", version.Number(), "http", n.URL(), "media", n.port.UDP.LocalAddr().String())
+	return nil
+}
+
+// build makes the parts, from the bottom up.
+func (n *Node) build(ctx context.Context) error {
+	var err error
+	if n.store, err = store.OpenSQLite(ctx, n.cfg.StoreDir(), store.Limits{}); err != nil {
+		return err
+	}
+	super, sample, created, err := store.Bootstrap(ctx, n.store)
+	if err != nil {
+		return err
+	}
+	if created {
+		n.log.Info("services created; `portico keys` shows their keys", "data", n.cfg.StoreDir())
+	}
+	keys, err := clusterKeys(ctx, n.store)
+	if err != nil {
+		return err
+	}
+	n.engine, err = rtc.New(rtc.Config{
+		Conn: n.port.UDP, PublicIPs: n.cfg.HTTP.PublicIPs, AllowLoopback: n.cfg.Dev, Log: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.buildSignalling(keys)
+	api := restapi.New(restapi.Options{
+		Store: n.store, TokenKey: keys.token, Portal: n.portalAddress, Conferences: conferences{n}, SuperService: super.ID, Log: n.log,
+	})
+	pages := console.Options{Log: n.log}
+	if n.cfg.Dev {
+		pages.Dev, pages.Token = true, demoTokens(n.store, sample.ID, keys.token, n.portalAddress)
+	}
+	n.observe()
+	n.http = &http.Server{
+		Handler: n.routes(api, console.New(pages)), TLSConfig: n.tls,
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
+		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
+	}
+	return nil
+}
+
+func (n *Node) buildSignalling(keys keys) {
+	p := n.cfg.Portal
+	n.rooms = room.NewDirectory(room.Options{
+		Config: n.roomConfig, Media: media{n.engine}, NewID: newSessionID, Log: n.log,
+		Limits: room.Limits{Participants: n.cfg.Limits.RoomParticipants, Sessions: n.cfg.Limits.ParticipantSessions},
+	})
+	n.portal = portal.New(portal.Options{
+		Rooms: n.rooms, Signaling: media{n.engine}, Admit: portal.AdmitByToken(keys.token, n.store, time.Now),
+		TicketKey: keys.ticket, TicketLifetime: p.TicketLifetime, ReconnectionTimeout: p.ReconnectTime,
+		BufferTime: p.PingInterval + p.PingTimeout + time.Second, LoginTimeout: p.LoginTimeout,
+		ICEServers: n.iceServers, Log: n.log,
+	})
+	n.sockets = sioserver.New(sioserver.Options{
+		PingInterval: p.PingInterval, PingTimeout: p.PingTimeout, MaxPayload: p.MaxPayload, MaxConnections: p.MaxConnections,
+		MaxQueue: sioserver.Queue{Packets: n.cfg.Limits.QueuePackets, Bytes: n.cfg.Limits.QueueBytes},
+		Origins:  p.CORS, Log: n.log,
+		Accept: func(s *sioserver.Socket) sioserver.Handler { return n.portal.Accept(s) },
+	})
+}
+
+// newSessionID makes the id of a session: 32 lower-case hexadecimal digits (portal protocol 9.3).
+func newSessionID() string {
+	id := uuid.New()
+	return hex.EncodeToString(id[:])
+}
+
+// serve runs the HTTP server until Stop.
+func (n *Node) serve() {
+	// Beside its socket, a client may have a poll, a page and an API call open.
+	l := netutil.LimitListener(n.port.TCP, 2*n.cfg.Portal.MaxConnections+100)
+	err := error(nil)
+	if n.tls != nil {
+		err = n.http.ServeTLS(l, "", "")
+	} else {
+		err = n.http.Serve(l)
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
+		n.log.Error("http server ended", "error", err)
+	}
+}
+
+// Stop ends the edge in order: it takes nothing new, tells every participant, lets what is queued for them leave, and closes
+// rooms, media, HTTP and store. It returns when all goroutines have ended; ctx bounds the waiting for clients.
+func (n *Node) Stop(ctx context.Context) error {
+	n.ready.Store(false)
+	n.log.Info("edge stopping")
+	err := n.stopParts(ctx)
+	n.log.Info("edge stopped")
+	return err
+}
+
+// stopParts stops what was built, from the top down.
+func (n *Node) stopParts(ctx context.Context) error {
+	var errs []error
+	if n.portal != nil {
+		n.portal.Drain()
+		errs = append(errs, n.sockets.Shutdown(ctx))
+		n.portal.Close()
+		n.rooms.Close()
+	}
+	if n.http != nil {
+		errs = append(errs, n.http.Shutdown(ctx))
+		_ = n.http.Close()
+	}
+	n.tasks.Close()
+	if n.engine != nil {
+		errs = append(errs, n.engine.Close())
+	}
+	n.port.Close()
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(errs...)
+}

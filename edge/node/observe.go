@@ -1,0 +1,55 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"portico/shared/metrics"
+)
+
+// observe describes the edge's parts on the metrics page.
+func (n *Node) observe() {
+	n.metrics.Source([]metrics.Series{
+		{Name: "portico_portal_connections", Help: "Open Socket.IO sessions."},
+		{Name: "portico_portal_connections_total", Help: "Socket.IO sessions since the start."},
+		{Name: "portico_portal_connections_closed_total", Help: "Ended Socket.IO sessions by reason.", Labels: []string{"reason"}},
+		{Name: "portico_portal_handshakes_refused_total", Help: "Refused requests to the Socket.IO server by reason.", Labels: []string{"reason"}},
+		{Name: "portico_portal_packets_total", Help: "Engine.IO packets by direction.", Labels: []string{"direction"}},
+	}, func(emit func(int, float64, ...string)) {
+		s := n.sockets.Stats()
+		emit(0, float64(s.Connections))
+		emit(1, float64(s.Opened))
+		for reason, count := range s.Closed {
+			emit(2, float64(count), reason)
+		}
+		for reason, count := range s.Refused {
+			emit(3, float64(count), reason)
+		}
+		emit(4, float64(s.PacketsIn), "in")
+		emit(4, float64(s.PacketsOut), "out")
+	})
+	n.metrics.Source([]metrics.Series{
+		{Name: "portico_portal_logins_total", Help: "Logins by result.", Labels: []string{"result"}},
+		{Name: "portico_portal_requests_total", Help: "Requests of participants by result.", Labels: []string{"result"}},
+	}, func(emit func(int, float64, ...string)) {
+		c := n.portal.Counts()
+		emit(0, float64(c.Logins), "ok")
+		emit(0, float64(c.LoginsRefused), "refused")
+		emit(1, float64(c.Requests-c.RequestsRefused), "ok")
+		emit(1, float64(c.RequestsRefused), "refused")
+	})
+	n.metrics.Source([]metrics.Series{
+		{Name: "portico_rooms", Help: "Active rooms."},
+		{Name: "portico_participants", Help: "Participants in them."},
+		{Name: "portico_publications", Help: "Publications in them."},
+		{Name: "portico_subscriptions", Help: "Subscriptions in them."},
+	}, func(emit func(int, float64, ...string)) {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		c := n.rooms.Count(ctx)
+		emit(0, float64(c.Rooms))
+		emit(1, float64(c.Participants))
+		emit(2, float64(c.Publications))
+		emit(3, float64(c.Subscriptions))
+	})
+}

@@ -1,0 +1,99 @@
+package node
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"strconv"
+	"syscall"
+
+	"portico/edge/config"
+	shared "portico/shared/config"
+)
+
+// Sockets are an edge's port, opened: TCP for HTTP and UDP for media. They are opened before the node is built, since what
+// else runs on the machine may have to know their number.
+type Sockets struct {
+	TCP *net.TCPListener
+	UDP *net.UDPConn
+}
+
+// Listen opens the sockets of the settings. Port 0 lets the system choose one number for both. The error is a line that says
+// what to do.
+func Listen(cfg *config.Settings) (*Sockets, error) {
+	const attempts = 20 // at finding a port that is free in both protocols
+	for attempt := 1; ; attempt++ {
+		tcp, err := net.Listen("tcp", cfg.HTTP.Listen)
+		if err != nil {
+			return nil, shared.ListenFault("http.listen", cfg.HTTP.Listen, err)
+		}
+		l := tcp.(*net.TCPListener)
+		address := mediaAddress(cfg, l)
+		udp, err := net.ListenPacket("udp", address)
+		if err == nil {
+			return &Sockets{l, udp.(*net.UDPConn)}, nil
+		}
+		_ = l.Close()
+		if _, port, _ := net.SplitHostPort(cfg.HTTP.Listen); port != "0" || !errors.Is(err, syscall.EADDRINUSE) || attempt == attempts {
+			return nil, shared.ListenFault("http.listen", address+" (UDP)", err)
+		}
+	}
+}
+
+// mediaAddress is the UDP address to listen on: that of the settings, with the port TCP got where it names none.
+func mediaAddress(cfg *config.Settings, tcp *net.TCPListener) string {
+	address := cfg.HTTP.MediaListen
+	if address == "" {
+		address = cfg.HTTP.Listen
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port != "0" {
+		return address
+	}
+	return net.JoinHostPort(host, strconv.Itoa(tcp.Addr().(*net.TCPAddr).Port))
+}
+
+// Port is the number clients connect to.
+func (s *Sockets) Port() int { return s.TCP.Addr().(*net.TCPAddr).Port }
+
+// Close closes both; a node that was built on them does it itself.
+func (s *Sockets) Close() {
+	_ = s.TCP.Close()
+	_ = s.UDP.Close()
+}
+
+// MediaAddrs are the addresses at which media reaches this machine: the one the UDP socket is bound to, or those of all
+// interfaces, without link-local ones. The first is the one that leads to the internet; loopback comes last.
+func (s *Sockets) MediaAddrs() []netip.AddrPort {
+	bound := s.UDP.LocalAddr().(*net.UDPAddr).AddrPort()
+	if !bound.Addr().IsUnspecified() {
+		return []netip.AddrPort{netip.AddrPortFrom(bound.Addr().Unmap(), bound.Port())}
+	}
+	var list, loopback []netip.AddrPort
+	interfaces, _ := net.InterfaceAddrs() // none: loopback alone is offered below
+	for _, a := range interfaces {
+		prefix, err := netip.ParsePrefix(a.String())
+		if err != nil || prefix.Addr().IsLinkLocalUnicast() {
+			continue
+		}
+		switch at := netip.AddrPortFrom(prefix.Addr().Unmap(), bound.Port()); {
+		case at.Addr().IsLoopback():
+			loopback = append(loopback, at)
+		case at.Addr() == outward():
+			list = append([]netip.AddrPort{at}, list...)
+		default:
+			list = append(list, at)
+		}
+	}
+	return append(list, loopback...)
+}
+
+// outward is the address from which this machine would reach the internet, or loopback. Nothing is sent.
+func outward() netip.Addr {
+	conn, err := net.Dial("udp4", "192.0.2.1:9")
+	if err != nil {
+		return netip.AddrFrom4([4]byte{127, 0, 0, 1})
+	}
+	defer func() { _ = conn.Close() }()
+	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
+}

@@ -1,0 +1,133 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"portico/edge/console"
+	"portico/edge/restapi"
+	"portico/edge/store"
+	"portico/shared/conference"
+	"portico/shared/jsonvalue"
+	"portico/shared/portalproto"
+	"portico/shared/token"
+)
+
+// keys are the cluster's secrets for signing.
+type keys struct{ token, ticket []byte }
+
+// clusterKeys reads the keys, or makes them at the first start: like that they outlive a restart (management API 14.4).
+func clusterKeys(ctx context.Context, s store.Store) (k keys, err error) {
+	random := func() []byte {
+		var bytes [64]byte
+		rand.Read(bytes[:]) // never fails
+		return token.KeyFromRandom(bytes)
+	}
+	k.token, err = s.Key(ctx, "token", random)
+	if err == nil {
+		k.ticket, err = s.Key(ctx, "ticket", random)
+	}
+	return k, err
+}
+
+// roomConfig reads a room's configuration for the rooms.
+func (n *Node) roomConfig(ctx context.Context, id string) (conference.Room, error) {
+	r, err := n.store.Room(ctx, id)
+	if err != nil {
+		return conference.Room{}, err
+	}
+	return conference.ReadRoom(r.Document), nil
+}
+
+// conferences are the running rooms as the management API needs them.
+type conferences struct{ n *Node }
+
+// DestroyRoom ends a room beside the request that asked for it.
+func (c conferences) DestroyRoom(room string) {
+	_ = c.n.tasks.Go(func(context.Context) { c.n.rooms.Destroy(room) })
+}
+
+// host is where clients find this edge: the setting, or the address that leads to the internet, with the port.
+func (n *Node) host() string {
+	host := n.cfg.Portal.Hostname
+	if host == "" {
+		host = outward().String()
+		if bound := n.port.TCP.Addr().(*net.TCPAddr).AddrPort().Addr(); !bound.IsUnspecified() {
+			host = bound.Unmap().String()
+		}
+	}
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	return net.JoinHostPort(host, strconv.Itoa(n.port.Port()))
+}
+
+// URL is the address of the pages.
+func (n *Node) URL() string {
+	if n.tls != nil {
+		return "https://" + n.host()
+	}
+	return "http://" + n.host()
+}
+
+func (n *Node) portalAddress() restapi.PortalAddress {
+	return restapi.PortalAddress{Host: n.host(), Secure: n.tls != nil}
+}
+
+// iceServers are the relays, with credentials that end and are the participant's own: relays count what each name uses.
+func (n *Node) iceServers(participant string) []portalproto.ICEServer {
+	if len(n.cfg.TURN.URLs) == 0 {
+		return nil
+	}
+	name, password := token.TURNCredential(n.cfg.TURN.Secret, participant, time.Now().Add(n.cfg.TURN.Lifetime))
+	return []portalproto.ICEServer{{URLs: n.cfg.TURN.URLs, Username: name, Credential: password}}
+}
+
+// demoTokens makes the tokens of the demo page, for any room and name: of an edge that is tried out only. Rooms are found by
+// name among those of the service, and made when there is none.
+func demoTokens(s store.Store, service string, key []byte, portal func() restapi.PortalAddress) func(context.Context, console.TokenRequest) (string, error) {
+	var mu sync.Mutex // one at a time: two visitors of a new room must not make two
+	return func(ctx context.Context, r console.TokenRequest) (string, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		room, err := roomNamed(ctx, s, service, r.Room)
+		if err != nil {
+			return "", err
+		}
+		config := conference.ReadRoom(room.Document)
+		if _, ok := config.RoleNamed(r.Role); !ok {
+			return "", &console.RefusedError{Reason: "This room has no role “" + r.Role + "”."}
+		}
+		return restapi.IssueToken(ctx, s, key, portal(), store.TokenRecord{
+			User: r.User, Role: r.Role, Room: room.ID, Service: service, Origin: conference.Origin{ISP: "isp", Region: "region"},
+		})
+	}
+}
+
+func roomNamed(ctx context.Context, s store.Store, service, name string) (store.Room, error) {
+	rooms, err := s.Rooms(ctx, service, 1, 0)
+	if err != nil {
+		return store.Room{}, err
+	}
+	for _, r := range rooms {
+		if r.Document.Get("name").Text() == name {
+			return r, nil
+		}
+	}
+	document, err := conference.NewRoomDocument(name, jsonvalue.Value{})
+	if err != nil {
+		return store.Room{}, err
+	}
+	r := store.Room{ID: store.NewID(), Service: service}
+	r.Document = document.With("_id", jsonvalue.Of(r.ID))
+	err = s.CreateRoom(ctx, r)
+	if errors.Is(err, store.ErrLimit) {
+		return r, &console.RefusedError{Reason: "There are too many rooms. Use one that exists."}
+	}
+	return r, err
+}

@@ -1,0 +1,65 @@
+package client
+
+import (
+	"portico/shared/conference"
+	"portico/shared/jsonvalue"
+)
+
+// Events is told what happens in a conference. Calls come one at a time and in order, from a goroutine of their own: a handler may block,
+// call the Conference, Leave included, and take its time, as long as no more than Options.MaxEvents wait behind it. The first calls may
+// come before Join has returned. Embed NoEvents to handle only some.
+type Events interface {
+	ParticipantJoined(p conference.Participant)
+	ParticipantLeft(id string)
+	// StreamAdded is also told for the client's own publications, after they were ready.
+	StreamAdded(s conference.Stream)
+	StreamRemoved(id string)
+	// StreamUpdated gives the stream as it is now and which field changed, one of portalproto's Field names. value is the field's value as
+	// the server sent it: the regions of a layout are found only there.
+	StreamUpdated(s conference.Stream, field string, value jsonvalue.Value)
+	// Message is a text from a participant, the client itself included; to is "all" or "me".
+	Message(from, to string, message jsonvalue.Value)
+	// SessionEnded is told once for every Publication and Subscription that was handed out, however it ended.
+	SessionEnded(id, reason string)
+	State(s State)
+	// Disconnected is the last call, made once. err is nil after Leave; otherwise ErrDropped, ErrLost or what else ended the conference.
+	Disconnected(err error)
+}
+
+// State is how the conference's two connections are doing.
+type State struct {
+	Signaling Signaling
+	Media     string // connectionState of the PeerConnection: new, connecting, connected, disconnected, failed; empty when there is none
+}
+
+// Signaling is the state of the connection to the portal.
+type Signaling string
+
+// The states of Signaling.
+const (
+	Joined Signaling = "joined"
+	Ended  Signaling = "ended"
+)
+
+// Reasons of SessionEnded that are the client's own; all others are the server's words.
+const (
+	ReasonStopped = "stopped"                 // by Stop
+	ReasonEnded   = "conference ended"        // Leave, or the connection was lost
+	ReasonMedia   = "media connection failed" // of the PeerConnection, for all its sessions
+	ReasonRemoved = "stream removed"          // by the server, though nobody here stopped it
+)
+
+// NoEvents ignores every event.
+type NoEvents struct{}
+
+var _ Events = NoEvents{}
+
+func (NoEvents) ParticipantJoined(conference.Participant)                 {}
+func (NoEvents) ParticipantLeft(string)                                   {}
+func (NoEvents) StreamAdded(conference.Stream)                            {}
+func (NoEvents) StreamRemoved(string)                                     {}
+func (NoEvents) StreamUpdated(conference.Stream, string, jsonvalue.Value) {}
+func (NoEvents) Message(string, string, jsonvalue.Value)                  {}
+func (NoEvents) SessionEnded(string, string)                              {}
+func (NoEvents) State(State)                                              {}
+func (NoEvents) Disconnected(error)                                       {}

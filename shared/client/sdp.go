@@ -1,0 +1,35 @@
+package client
+
+import "strings"
+
+// accepted lists the mids of an answer's m-lines that carry media in that direction, "sendonly" or "recvonly" as the answerer sees it.
+// It reads no more of the SDP (RFC 8866) than that; garbage gives an empty set.
+func accepted(answer, direction string) map[string]bool {
+	mids := map[string]bool{}
+	mid, port, dir := "", "", ""
+	session := "sendrecv" // the default direction (RFC 8866 section 6.7)
+	media := false
+	flush := func() {
+		if media && mid != "" && port != "0" && (dir == direction || dir == "sendrecv") {
+			mids[mid] = true
+		}
+	}
+	for line := range strings.SplitSeq(answer, "\n") {
+		line = strings.TrimSuffix(line, "\r")
+		switch {
+		case strings.HasPrefix(line, "m="):
+			flush()
+			media, mid, dir = true, "", session
+			_, rest, _ := strings.Cut(line, " ")
+			port, _, _ = strings.Cut(rest, " ")
+		case strings.HasPrefix(line, "a=mid:"):
+			mid = line[len("a=mid:"):]
+		case line == "a=sendonly", line == "a=recvonly", line == "a=sendrecv", line == "a=inactive":
+			if dir = line[len("a="):]; !media {
+				session = dir
+			}
+		}
+	}
+	flush()
+	return mids
+}

@@ -1,0 +1,314 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"portico/shared/conference"
+	"portico/shared/jsonvalue"
+	"portico/shared/portalproto"
+)
+
+const (
+	maxSessions      = 1024 // of one conference, waiting ones included
+	maxSessionTracks = 16
+)
+
+// PublishOptions say what to publish.
+type PublishOptions struct {
+	Tracks     []LocalTrack
+	Attributes jsonvalue.Value // an object that others see with the stream, or absent
+	// OnReady, if set, is called once the publication is usable, from the goroutine of the Events and before StreamAdded of its own stream.
+	OnReady func(*Publication)
+}
+
+// LocalTrack is one track to publish.
+type LocalTrack struct {
+	Kind   conference.Kind
+	Source string // mic, camera, screen-cast, raw-file or encoded-file; empty: mic for audio, camera for video
+	Local  any    // the platform's track
+	Send   SendOptions
+}
+
+// SubscribeOptions say what to subscribe to: audio, video or both, from one stream or from two.
+type SubscribeOptions struct {
+	Audio, Video *SubscribeTrack
+	// OnReady, if set, is called once the subscription is usable, from the goroutine of the Events.
+	OnReady func(*Subscription)
+}
+
+// SubscribeTrack is one track to receive.
+type SubscribeTrack struct {
+	From   string             // a stream's id, or a track's
+	Format *conference.Format // nil: as the source
+	Wanted portalproto.Wanted // video
+	Codecs []string           // preferred codecs, lower case, best first; empty: the platform's order
+}
+
+// session is a Publication or a Subscription on its way and in life. The loop owns it but for the fields that are set once, before the loop
+// hears of it.
+type session struct {
+	publication bool
+	tracks      []sessionTrack
+	request     func(mids []string, transport string) jsonvalue.Value
+	onLive      func(Events)
+	result      chan error // one value, unless the session was live first
+
+	id        string
+	transport *transport
+	lines     []line        // one per track, once negotiated
+	working   bool          // the negotiator has it and will stop its lines if need be
+	remote    []RemoteTrack // subscriptions: what came
+	missing   map[string]bool
+	answered  bool // missing is what the answer promised and has not come
+	ready     bool
+	live      bool
+	ended     bool
+	timer     *time.Timer
+}
+
+// line is an m-line of a session.
+type line struct {
+	transceiver Transceiver
+	kind        conference.Kind
+	mid         string
+}
+
+type sessionTrack struct {
+	kind      conference.Kind
+	direction Direction
+	local     any
+	send      SendOptions
+}
+
+// RemoteTrack is media of a Subscription.
+type RemoteTrack struct {
+	Kind    conference.Kind
+	Mid     string
+	Streams []string // ids of the media streams it belongs to
+	Track   any      // the platform's track
+}
+
+// Publish publishes the tracks as one stream and returns when the server is ready for their media. When ctx ends first, the publication is
+// given up. Errors: ErrArgument, ErrBusy, ErrTimeout, ErrMedia, ErrEnded, *ServerError, *SessionError, or the error of ctx.
+func (c *Conference) Publish(ctx context.Context, options PublishOptions) (*Publication, error) {
+	if len(options.Tracks) == 0 || len(options.Tracks) > maxSessionTracks ||
+		options.Attributes.Exists() && options.Attributes.Kind() != jsonvalue.Object {
+		return nil, ErrArgument
+	}
+	s := newSession(true)
+	declared := make([]portalproto.PublishTrack, len(options.Tracks))
+	for i, t := range options.Tracks {
+		if t.Kind != conference.Audio && t.Kind != conference.Video {
+			return nil, ErrArgument
+		}
+		s.tracks = append(s.tracks, sessionTrack{t.Kind, SendOnly, t.Local, t.Send})
+		declared[i] = portalproto.PublishTrack{Kind: t.Kind, Source: sourceOf(t)}
+		if len(t.Send.Encodings) > 0 {
+			declared[i].ScalabilityMode = t.Send.Encodings[0].ScalabilityMode
+		}
+	}
+	s.request = func(mids []string, transport string) jsonvalue.Value {
+		for i := range declared {
+			declared[i].Mid = mids[i]
+		}
+		return portalproto.PublishRequest{Tracks: declared, Attributes: options.Attributes, Transport: webrtc(transport)}.Encode()
+	}
+	p := &Publication{handle{c, s}}
+	if options.OnReady != nil {
+		s.onLive = func(Events) { options.OnReady(p) }
+	}
+	if err := c.run(ctx, s); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Subscribe asks for the tracks and returns when they are there. When ctx ends first, the subscription is given up. Errors as for Publish.
+func (c *Conference) Subscribe(ctx context.Context, options SubscribeOptions) (*Subscription, error) {
+	s := newSession(false)
+	var wanted []portalproto.SubscribeTrack
+	add := func(kind conference.Kind, t *SubscribeTrack) bool {
+		if t == nil {
+			return true
+		}
+		s.tracks = append(s.tracks, sessionTrack{kind, RecvOnly, nil, SendOptions{Codecs: t.Codecs}})
+		wanted = append(wanted, portalproto.SubscribeTrack{Kind: kind, From: t.From, Format: t.Format, Wanted: t.Wanted})
+		return t.From != ""
+	}
+	if !add(conference.Audio, options.Audio) || !add(conference.Video, options.Video) || len(wanted) == 0 {
+		return nil, ErrArgument
+	}
+	s.request = func(mids []string, transport string) jsonvalue.Value {
+		for i := range wanted {
+			wanted[i].Mid = mids[i]
+		}
+		return portalproto.SubscribeRequest{Tracks: wanted, Transport: webrtc(transport)}.Encode()
+	}
+	sub := &Subscription{handle{c, s}}
+	if options.OnReady != nil {
+		s.onLive = func(Events) { options.OnReady(sub) }
+	}
+	if err := c.run(ctx, s); err != nil {
+		return nil, err
+	}
+	return sub, nil
+}
+
+func newSession(publication bool) *session {
+	return &session{publication: publication, result: make(chan error, 1)}
+}
+
+func webrtc(transport string) portalproto.TransportRef {
+	return portalproto.TransportRef{Type: "webrtc", ID: transport}
+}
+
+func sourceOf(t LocalTrack) string {
+	switch {
+	case t.Source != "":
+		return t.Source
+	case t.Kind == conference.Audio:
+		return "mic"
+	}
+	return "camera"
+}
+
+// run has the negotiator take the session and waits until it is live.
+func (c *Conference) run(ctx context.Context, s *session) error {
+	if c.options.Peers == nil {
+		return ErrArgument
+	}
+	err := c.do(ctx, func() error {
+		if len(c.state.sessions) >= maxSessions {
+			return ErrBusy
+		}
+		c.state.sessions[s] = struct{}{}
+		c.addJob(job{session: s})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	select {
+	case err := <-s.result:
+		return err
+	case <-ctx.Done():
+	}
+	_ = c.loop.Do(context.Background(), func() { c.abandon(s, ctx.Err()) })
+	return <-s.result // from the loop just now, or from the end of the conference
+}
+
+// abandon ends a session that nobody waits for any longer, unless it has just become live.
+func (c *Conference) abandon(s *session, err error) {
+	if !s.live && !s.ended {
+		c.endSession(s, err, ReasonStopped)
+		c.tellEnd(s)
+	}
+}
+
+// advance makes the session live when nothing is missing any more, on the loop.
+func (c *Conference) advance(s *session) {
+	if s.live || s.ended || !s.ready || !s.publication && (!s.answered || len(s.missing) > 0 || len(s.remote) == 0) {
+		return
+	}
+	s.live = true
+	s.stopTimer()
+	if s.onLive != nil {
+		c.emit(s.onLive)
+	}
+	s.result <- nil
+}
+
+// endSession is the one way a session ends, on the loop: err is for a caller that still waits, reason for the event otherwise. It does not
+// tell the server.
+func (c *Conference) endSession(s *session, err error, reason string) {
+	if s.ended {
+		return
+	}
+	s.ended = true
+	s.stopTimer()
+	delete(c.state.sessions, s)
+	if s.id != "" {
+		delete(c.state.byID, s.id)
+	}
+	c.state.jobs = slices.DeleteFunc(c.state.jobs, func(j job) bool { return j.session == s })
+	if !s.working && len(s.lines) > 0 {
+		c.addJob(job{transport: s.transport, lines: s.lines})
+	}
+	if s.live {
+		c.emit(func(e Events) { e.SessionEnded(s.id, reason) })
+		return
+	}
+	s.result <- err
+}
+
+// tellEnd tells the server that a session it knows is not wanted, on the loop.
+func (c *Conference) tellEnd(s *session) {
+	if s.id != "" && !c.state.over {
+		c.tell(s.endRequest(), portalproto.EncodeID(s.id))
+	}
+}
+
+func (s *session) endRequest() string {
+	if s.publication {
+		return portalproto.EventUnpublish
+	}
+	return portalproto.EventUnsubscribe
+}
+
+// expect gives a negotiated session a bounded time to become live, on the loop.
+func (c *Conference) expect(s *session) {
+	s.timer = time.AfterFunc(c.options.Timeouts.Ready, func() {
+		_ = c.loop.Post(func() { c.abandon(s, ErrTimeout) })
+	})
+}
+
+func (s *session) stopTimer() {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
+// sessionList is a copy in no order, for loops that end sessions.
+func (c *Conference) sessionList() []*session {
+	list := make([]*session, 0, len(c.state.sessions))
+	for s := range c.state.sessions {
+		list = append(list, s)
+	}
+	return list
+}
+
+// progress handles what the server says of transports and sessions (portal protocol 7.3, 11.11, 11.12), on the loop.
+func (c *Conference) progress(p portalproto.Progress) {
+	t := c.state.transport
+	if p.Session == "" {
+		switch {
+		case t == nil || t.id == "" || p.Transport != t.id:
+			c.stray(p)
+		case p.Status == portalproto.ProgressSOAC:
+			t.answer(p.Answer)
+		case p.Status == portalproto.ProgressError:
+			c.giveUp(t, p.Reason, false)
+		}
+		return
+	}
+	s := c.state.byID[p.Session]
+	switch {
+	case s == nil:
+		c.stray(p)
+	case p.Status == portalproto.ProgressReady:
+		s.ready = true
+		c.advance(s)
+	case p.Status == portalproto.ProgressError:
+		c.endSession(s, &SessionError{p.Session, p.Reason}, p.Reason)
+	}
+}
+
+// stray keeps progress of a session whose acknowledgement was read but not seen yet by the loop.
+func (c *Conference) stray(p portalproto.Progress) {
+	const most = 16
+	if c.state.opening != nil && len(c.state.strays) < most {
+		c.state.strays = append(c.state.strays, p)
+	}
+}

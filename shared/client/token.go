@@ -1,0 +1,54 @@
+package client
+
+import (
+	"encoding/base64"
+	"strings"
+
+	"portico/shared/jsonvalue"
+)
+
+// maxToken bounds what is taken for a token; real ones have some 300 characters.
+const maxToken = 16 << 10
+
+// portalURL reads the address of the portal out of a join token (portal protocol 4.1): "http(s)://host[:port]". The signature is for the
+// portal to check. Errors are ErrToken with its cause.
+func portalURL(token string) (string, error) {
+	token = strings.TrimSpace(token)
+	if len(token) > maxToken {
+		return "", ErrToken
+	}
+	text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(token, "="))
+	if err != nil {
+		return "", withCause(ErrToken, err)
+	}
+	v, err := jsonvalue.Parse(text, jsonvalue.Limits{Depth: 4, Values: 64})
+	if err != nil {
+		return "", withCause(ErrToken, err)
+	}
+	scheme, host := "http://", v.Get("host").Text()
+	if v.Get("secure").Bool() {
+		scheme = "https://"
+	}
+	for _, s := range []string{"http://", "https://"} { // some servers write the scheme into the host; it counts then
+		if rest, ok := strings.CutPrefix(host, s); ok {
+			scheme, host = s, strings.TrimSuffix(rest, "/")
+		}
+	}
+	if !isHost(host) {
+		return "", ErrToken
+	}
+	return scheme + host, nil
+}
+
+// isHost keeps a token from smuggling anything but a host and a port into the address.
+func isHost(s string) bool {
+	if s == "" || len(s) > 300 {
+		return false
+	}
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; c <= ' ' || c == 0x7f || strings.IndexByte(`/\?#@"<>^{|}`+"`", c) >= 0 {
+			return false
+		}
+	}
+	return true
+}

@@ -1,0 +1,167 @@
+package client
+
+import (
+	"slices"
+	"strings"
+
+	"portico/shared/conference"
+	"portico/shared/portalproto"
+)
+
+// Bounds on what one transport keeps and sends.
+const (
+	maxHeld     = 256 // candidates held until the first answer
+	maxOutgoing = 1024
+)
+
+// transport is one PeerConnection and what the portal knows of it. The loop owns it but for peer and unsettled.
+type transport struct {
+	c    *Conference
+	peer Peer // set once, before the loop hears of the transport
+	// unsettled says that an offer's answer is still to come; the negotiator's.
+	unsettled bool
+
+	id       string // empty until the first session was acknowledged
+	awaiting bool   // an offer was sent
+	answers  chan string
+	answered bool                    // candidates may go out
+	held     []portalproto.Candidate // until then
+	gone     chan struct{}           // closed when the transport was given up
+	dead     bool
+	reason   string // why it is dead
+}
+
+func newTransport(c *Conference) *transport {
+	return &transport{c: c, answers: make(chan string, 1), gone: make(chan struct{})}
+}
+
+// answer takes the server's answer; one that was not asked for is ignored.
+func (t *transport) answer(sdp string) {
+	if !t.awaiting {
+		return
+	}
+	t.awaiting = false
+	t.answers <- sdp // there is room: awaiting was set with an empty channel
+	for s := range t.c.state.sessions {
+		if s.transport != t || s.publication || s.answered {
+			continue
+		}
+		promised := accepted(sdp, string(SendOnly))
+		s.answered, s.missing = true, map[string]bool{}
+		for _, l := range s.lines {
+			if promised[l.mid] && !s.has(l.mid) {
+				s.missing[l.mid] = true
+			}
+		}
+		t.c.advance(s)
+	}
+}
+
+func (s *session) has(mid string) bool {
+	return slices.ContainsFunc(s.remote, func(r RemoteTrack) bool { return r.Mid == mid })
+}
+
+// giveUp ends a transport and every session on it, on the loop; nil is none. tell says that the server has to hear of it.
+func (c *Conference) giveUp(t *transport, reason string, tell bool) {
+	if t == nil || t.dead {
+		return
+	}
+	t.dead, t.reason = true, reason
+	close(t.gone)
+	if c.state.transport == t {
+		c.state.transport = nil
+	}
+	for _, s := range c.sessionList() {
+		if s.transport != t {
+			continue
+		}
+		c.endSession(s, withCause(ErrMedia, &SessionError{s.id, reason}), reason)
+		if tell {
+			c.tellEnd(s)
+		}
+	}
+	c.state.jobs = slices.DeleteFunc(c.state.jobs, func(j job) bool { return j.transport == t })
+	c.closing.Go(func() { _ = t.peer.Close() })
+	if c.state.media != "" && !c.state.over {
+		c.state.media = ""
+		c.tellState()
+	}
+}
+
+// Candidate, Track and State are the PeerEvents of the transport's peer.
+
+func (t *transport) Candidate(candidate, sdpMid string, sdpMLineIndex int) {
+	if candidate == "" { // the end of candidates is never signalled
+		return
+	}
+	if !strings.HasPrefix(candidate, "a=") {
+		candidate = "a=" + candidate
+	}
+	_ = t.c.loop.Post(func() { t.c.candidate(t, portalproto.Candidate{Text: candidate, Mid: sdpMid, MLine: sdpMLineIndex}) })
+}
+
+func (t *transport) Track(mid string, kind conference.Kind, streams []string, remote any) {
+	_ = t.c.loop.Post(func() { t.c.track(t, RemoteTrack{kind, mid, streams, remote}) })
+}
+
+func (t *transport) State(state string) {
+	_ = t.c.loop.Post(func() { t.c.peerState(t, state) })
+}
+
+// candidate sends a local candidate, once an answer was applied (portal protocol 11.9).
+func (c *Conference) candidate(t *transport, candidate portalproto.Candidate) {
+	switch {
+	case t.dead:
+	case t.answered:
+		c.sendCandidate(t, candidate)
+	case len(t.held) < maxHeld:
+		t.held = append(t.held, candidate)
+	}
+}
+
+func (c *Conference) sendCandidate(t *transport, candidate portalproto.Candidate) {
+	data := portalproto.Signaling{
+		Transport: t.id, Type: portalproto.SignalCandidate, Candidates: []portalproto.Candidate{candidate},
+	}.Encode()
+	socket := c.state.socket
+	_ = c.sender.Post(func() { _ = socket.Emit(portalproto.EventSOAC, data) })
+}
+
+// settled notes that an answer was applied and lets the held candidates go.
+func (c *Conference) settled(t *transport) {
+	if t.dead {
+		return
+	}
+	t.answered = true
+	for _, candidate := range t.held {
+		c.sendCandidate(t, candidate)
+	}
+	t.held = nil
+}
+
+// track gives remote media to the subscription that has the m-line.
+func (c *Conference) track(t *transport, r RemoteTrack) {
+	if t.dead {
+		return
+	}
+	for s := range c.state.sessions {
+		if s.transport != t || s.publication || !slices.ContainsFunc(s.lines, func(l line) bool { return l.mid == r.Mid }) {
+			continue
+		}
+		s.remote = append(slices.DeleteFunc(s.remote, func(old RemoteTrack) bool { return old.Mid == r.Mid }), r)
+		delete(s.missing, r.Mid)
+		c.advance(s)
+		return
+	}
+}
+
+func (c *Conference) peerState(t *transport, state string) {
+	if t.dead || c.state.transport != t || state == "closed" || state == c.state.media {
+		return
+	}
+	c.state.media = state
+	c.tellState()
+	if state == "failed" {
+		c.giveUp(t, ReasonMedia, true) // the server may not have noticed
+	}
+}

@@ -1,0 +1,68 @@
+// The real program: an edge and a relay in one process, as `make run` starts them.
+
+import {spawn} from 'node:child_process';
+import {once} from 'node:events';
+import {mkdtemp, rm} from 'node:fs/promises';
+import os from 'node:os';
+import path from 'node:path';
+import {createInterface} from 'node:readline';
+import {buildFolder} from './browser.mjs';
+
+const START = 30_000; // ms
+
+// startPortico starts the program with data of its own and returns {address, token, stop, kill} when it is ready. stop is the orderly
+// way and fails when the program does not end well; kill is the power cut.
+export async function startPortico() {
+  const data = await mkdtemp(path.join(os.tmpdir(), 'portico-e2e-'));
+  const program = spawn(process.env.PORTICO_BIN ?? path.join(buildFolder, 'portico'), [
+    'dev', '-http', '127.0.0.1:0', '-turn', '0.0.0.0:0', '-relay-admin', '', '-data', data, '-log', 'info',
+  ], {stdio: ['ignore', 'pipe', 'pipe']});
+  const lines = [];
+  const exited = once(program, 'exit').then(([code, signal]) => code ?? signal);
+  const said = () => lines.slice(-40).join('\n');
+
+  const address = await new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error(`portico was not ready after ${START} ms:\n${said()}`)), START);
+    exited.then((how) => reject(new Error(`portico ended (${how}) before it was ready:\n${said()}`)));
+    for (const stream of [program.stdout, program.stderr]) {
+      createInterface({input: stream}).on('line', (line) => {
+        lines.push(line);
+        const found = /\baddress=(http:\/\/\S+?)\/?$/.exec(line);
+        if (!found) return;
+        clearTimeout(timer);
+        resolve(found[1]);
+      });
+    }
+  }).catch(async (error) => {
+    program.kill('SIGKILL');
+    await rm(data, {recursive: true, force: true});
+    throw error;
+  });
+
+  async function end(signal) {
+    if (program.exitCode === null && program.signalCode === null) program.kill(signal);
+    const how = await exited;
+    await rm(data, {recursive: true, force: true});
+    return how;
+  }
+  let killed = false;
+  return {
+    address,
+    // token admits user to a room, which is made if it does not exist.
+    async token(room, user) {
+      const response = await fetch(`${address}/demo/token`, {
+        method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({room, user, role: 'presenter'}),
+      });
+      if (!response.ok) throw new Error(`no token: ${response.status} ${await response.text()}`);
+      return (await response.json()).token;
+    },
+    async stop() {
+      const how = await end('SIGTERM');
+      if (how !== 0 && !killed) throw new Error(`portico ended with ${how}:\n${said()}`);
+    },
+    async kill() {
+      killed = true;
+      await end('SIGKILL');
+    },
+  };
+}

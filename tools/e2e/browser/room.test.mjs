@@ -1,0 +1,116 @@
+// Three browsers in one room, through the real program.
+
+import assert from 'node:assert/strict';
+import test, {after, before} from 'node:test';
+import {launch, openPage, picture} from './lib/browser.mjs';
+import {enter, say, tiles, waitForText, waitForTiles} from './lib/demo.mjs';
+import {assertMoves, assertSounds, watchPeers} from './lib/media.mjs';
+import {startPortico} from './lib/portico.mjs';
+
+const FIRST_MEDIA = 2000; // ms from the click on Join to the first picture of somebody else
+
+let portico;
+let browser;
+
+before(async () => {
+  [portico, browser] = await Promise.all([startPortico(), launch()]);
+});
+after(async () => {
+  await browser?.close();
+  await portico?.stop();
+});
+
+// come opens the page for one participant and waits until the camera runs, as a person would; nobody has joined yet.
+async function come(options = {}) {
+  const page = await openPage(browser, `${portico.address}/?room=three`, {...options, prepare: watchPeers});
+  await page.waitForFunction(() => document.querySelector('#preview').videoWidth > 0);
+  return page;
+}
+
+const others = (list) => list.filter(({own}) => !own);
+const allSend = (count) => (list) => others(list).length === count && others(list).every(({audio, video}) => audio === 'on' && video === 'on');
+
+test('three participants', async (t) => {
+  const people = {Ann: await come(), Bob: await come({colorScheme: 'dark'}), Cleo: await come({viewport: {width: 390, height: 844}})};
+  const {Ann, Bob, Cleo} = people;
+
+  await t.test('a joiner sees the others within two seconds', async () => {
+    await enter(Ann, 'Ann');
+    for (const name of ['Bob', 'Cleo']) {
+      await enter(people[name], name);
+      const delay = await people[name].evaluate(() => firstPicture);
+      t.diagnostic(`first media of ${name}: ${Math.round(delay)} ms after the click`);
+      assert.ok(delay < FIRST_MEDIA, `first picture for ${name} after ${delay} ms`);
+      // The next one joins a room that is settled, so that each figure is of one join.
+      await waitForTiles(Ann, allSend(name === 'Bob' ? 1 : 2), `Ann sees ${name}`);
+    }
+  });
+
+  await t.test('everyone sees and hears the two others', async () => {
+    for (const [name, page] of Object.entries(people)) {
+      const seen = await waitForTiles(page, allSend(2), `${name} has both others`);
+      assert.deepEqual(seen.map((tile) => tile.name).sort(), Object.keys(people).map((other) => (other === name ? `${other} (you)` : other)));
+      for (const tile of others(seen)) {
+        await assertMoves(page, tile.stream, `${name} looks at ${tile.name}`);
+        await assertSounds(page, tile.stream, `${name} listens to ${tile.name}`);
+      }
+    }
+    await picture(Ann, 'call-light');
+    await picture(Bob, 'call-dark');
+    await picture(Cleo, 'call-phone');
+  });
+
+  await t.test('a message arrives at everyone, once', async () => {
+    await say(Bob, 'hello from Bob');
+    await waitForText(Bob, '#messages', /You.*hello from Bob/);
+    await waitForText(Ann, '#chat-toggle .badge', /^1$/);
+    for (const page of [Ann, Cleo]) {
+      await page.click('#chat-toggle');
+      await waitForText(page, '#messages', /Bob.*hello from Bob/);
+      assert.equal(await page.locator('.message').count(), 1);
+      await page.click('#chat-close');
+    }
+  });
+
+  await t.test('one mutes and the others see it', async () => {
+    await Ann.click('#mic');
+    await Ann.click('#camera');
+    const ann = (audio, video) => (list) => list.some((tile) => tile.name === 'Ann' && tile.audio === audio && tile.video === video);
+    for (const page of [Bob, Cleo]) await waitForTiles(page, ann('off', 'off'), 'Ann is muted and dark');
+    assert.match((await tiles(Bob)).find(({name}) => name === 'Ann').label, /camera off, microphone off/);
+    await Ann.click('#camera');
+    await Ann.click('#mic');
+    for (const page of [Bob, Cleo]) {
+      const seen = await waitForTiles(page, ann('on', 'on'), 'Ann is back');
+      const {stream} = seen.find(({name}) => name === 'Ann');
+      await assertMoves(page, stream, 'Ann after the pause');
+      await assertSounds(page, stream, 'Ann after the pause');
+    }
+  });
+
+  await t.test('a shared screen is seen and ends', async () => {
+    await Cleo.click('#share');
+    for (const page of [Ann, Bob]) {
+      const seen = await waitForTiles(page, (list) => list.some(({kind}) => kind === 'screen'), 'the screen of Cleo');
+      const screen = seen.find(({kind}) => kind === 'screen');
+      assert.equal(screen.name, 'Cleo’s screen');
+      await page.waitForFunction((id) => document.querySelector(`.tile[data-stream="${id}"] video`).videoWidth > 0, screen.stream);
+    }
+    await picture(Ann, 'call-screen');
+    await Cleo.click('#share');
+    for (const page of [Ann, Bob]) await waitForTiles(page, (list) => !list.some(({kind}) => kind === 'screen'), 'the screen is gone');
+  });
+
+  await t.test('one leaves and the tiles of the others follow', async () => {
+    await Cleo.click('#leave');
+    await waitForText(Cleo, '#ended', /You left/);
+    for (const page of [Ann, Bob]) await waitForTiles(page, (list) => !list.some(({name}) => name === 'Cleo'), 'Cleo is gone');
+  });
+
+  await t.test('one closes the window and is gone at once', async () => {
+    await Bob.goto('about:blank');
+    await waitForTiles(Ann, (list) => others(list).length === 0, 'Bob is gone');
+  });
+
+  for (const [name, page] of Object.entries(people)) assert.deepEqual(page.faults, [], name);
+});

@@ -1,0 +1,200 @@
+// The call itself: this page's only user of the client library. It turns the library's events into the page's state.
+
+import {Publisher} from './publisher.js';
+import {MESSAGES_KEPT, Phase} from './state.js';
+
+const LIBRARY = '/sdk/portico.js';
+
+export class Call {
+  #store;
+  #options;
+  #events;
+  #library = null;
+  #session = null; // {sdk, client, publisher, screen} while in a room
+
+  // options is {relay}; events has lost(error), problem(error), arrived(name) and departed(name).
+  constructor(store, options, events) {
+    this.#store = store;
+    this.#options = options;
+    this.#events = events;
+    store.watch((state, before) => {
+      if (state.mic !== before.mic || state.camera !== before.camera) this.#session?.publisher.update(state.mic, state.camera);
+    });
+  }
+
+  // preload fetches the library ahead of the join.
+  preload() {
+    this.#library ??= loadLibrary().catch((error) => {
+      this.#library = null; // the next attempt starts afresh
+      throw error;
+    });
+    return this.#library;
+  }
+
+  // join enters the room of the token. When it returns, the state shows who is there; media follows by itself.
+  async join(token) {
+    const sdk = await this.preload();
+    const client = new sdk.ConferenceClient({relayOnly: this.#options.relay});
+    const session = {sdk, client, screen: null, publisher: new Publisher(sdk, client, (error) => this.#events.problem(error))};
+    // Events may come before the promise of join is settled: they belong to this session already.
+    this.#session = session;
+    this.#store.set({people: [], streams: [], messages: [], unread: 0});
+    this.#listen(session);
+    try {
+      this.#enter(session, await client.join(token));
+    } catch (error) {
+      if (this.#session === session) this.#session = null;
+      throw error;
+    }
+    const {mic, camera} = this.#store.state;
+    session.publisher.update(mic, camera);
+  }
+
+  // leave is quick enough for a page that is being closed.
+  async leave() {
+    const session = this.#end();
+    await session?.client.leave();
+  }
+
+  async send(text) {
+    await this.#session?.client.send(text);
+  }
+
+  // share publishes a screen; it ends with unshare or when the browser's own button stops it.
+  async share(media) {
+    const session = this.#session;
+    const [video] = media.getVideoTracks();
+    const source = new session.sdk.StreamSourceInfo(media.getAudioTracks().length ? 'screen-cast' : undefined, 'screen-cast');
+    video.contentHint = 'detail';
+    video.addEventListener('ended', () => this.unshare());
+    this.#store.set({screen: media});
+    try {
+      session.screen = await session.client.publish(new session.sdk.LocalStream(media, source));
+    } catch (error) {
+      this.unshare();
+      throw error;
+    }
+    // Stopped before it had begun.
+    if (this.#store.state.screen !== media) await session.screen.stop();
+  }
+
+  async unshare() {
+    for (const track of this.#store.state.screen?.getTracks() ?? []) track.stop();
+    this.#store.set({screen: null});
+    const publication = this.#session?.screen;
+    if (!publication) return;
+    this.#session.screen = null;
+    await publication.stop().catch(this.#events.problem);
+  }
+
+  #listen(session) {
+    const {client} = session;
+    const on = (type, handle) => client.addEventListener(type, (event) => {
+      if (this.#session === session) handle(event);
+    });
+    on('participantjoined', ({participant}) => {
+      this.#addPerson(session, participant);
+      this.#events.arrived(participant.userId);
+    });
+    on('streamadded', ({stream}) => this.#addStream(session, stream));
+    on('messagereceived', ({message, origin}) => this.#addMessage(message, origin));
+    on('serverdisconnected', ({error}) => {
+      this.#end();
+      this.#events.lost(error);
+    });
+  }
+
+  #enter(session, info) {
+    this.#store.set({self: {id: info.self.id, name: info.self.userId}, phase: Phase.CALL});
+    for (const participant of info.participants) this.#addPerson(session, participant);
+    for (const stream of info.remoteStreams) this.#addStream(session, stream);
+  }
+
+  #end() {
+    const session = this.#session;
+    this.#session = null;
+    session?.publisher.close();
+    for (const track of this.#store.state.screen?.getTracks() ?? []) track.stop();
+    this.#store.set({self: null, people: [], streams: [], screen: null, soundBlocked: false});
+    return session;
+  }
+
+  #addPerson(session, participant) {
+    const {self, people} = this.#store.state;
+    if (participant.id === self?.id || people.some((person) => person.id === participant.id)) return;
+    this.#store.set({people: [...people, {id: participant.id, name: participant.userId}]});
+    participant.addEventListener('left', () => {
+      if (this.#session !== session) return;
+      const {people, streams} = this.#store.state;
+      this.#store.set({
+        people: people.filter((person) => person.id !== participant.id),
+        streams: streams.filter((stream) => stream.owner !== participant.id),
+      });
+      this.#events.departed(participant.userId);
+    });
+  }
+
+  // #addStream lists and subscribes what another participant sends. Mixed streams show everybody a second time: left out.
+  async #addStream(session, stream) {
+    const {self, streams} = this.#store.state;
+    const mixed = stream.source.audio === 'mixed' || stream.source.video === 'mixed';
+    if (mixed || stream.origin === self?.id || streams.some(({id}) => id === stream.id)) return;
+    this.#store.set({streams: [...streams, {
+      id: stream.id,
+      owner: stream.origin,
+      kind: stream.source.video === 'screen-cast' ? 'screen' : 'camera',
+      media: null,
+      ...sending(stream),
+    }]});
+    const change = (patch) => {
+      if (this.#session === session) this.#changeStream(stream.id, patch);
+    };
+    stream.addEventListener('updated', () => change(sending(stream)));
+    stream.addEventListener('ended', () => {
+      if (this.#session !== session) return;
+      this.#store.set({streams: this.#store.state.streams.filter(({id}) => id !== stream.id)});
+    });
+    try {
+      const subscription = await session.client.subscribe(stream, {audio: Boolean(stream.source.audio), video: Boolean(stream.source.video)});
+      change({media: subscription.stream});
+      subscription.addEventListener('error', ({error}) => {
+        change({media: null});
+        // A stream that has just ended takes its subscriptions along.
+        if (this.#session === session && this.#store.state.streams.some(({id}) => id === stream.id)) this.#events.problem(error);
+      });
+    } catch (error) {
+      if (this.#session === session && this.#store.state.streams.some(({id}) => id === stream.id)) this.#events.problem(error);
+    }
+  }
+
+  #changeStream(id, patch) {
+    this.#store.set({streams: this.#store.state.streams.map((stream) => (stream.id === id ? {...stream, ...patch} : stream))});
+  }
+
+  // #addMessage adds a text to the chat; other programs may send other things, which mean nothing here.
+  #addMessage(text, from) {
+    if (typeof text !== 'string') return;
+    const {self, people, messages, chatOpen, unread} = this.#store.state;
+    const own = from === self?.id;
+    const name = own ? self.name : people.find((person) => person.id === from)?.name ?? 'Somebody';
+    const message = {id: (messages.at(-1)?.id ?? 0) + 1, from, name, own, text, time: Date.now()};
+    this.#store.set({messages: [...messages, message].slice(-MESSAGES_KEPT), unread: chatOpen || own ? unread : unread + 1});
+  }
+}
+
+async function loadLibrary() {
+  const sdk = await import(LIBRARY).catch((cause) => {
+    throw Object.assign(new Error(cause.message), {code: 'load-failed'});
+  });
+  await sdk.load();
+  return sdk;
+}
+
+// sending says for sound and picture whether a stream has them and whether they are muted: "on", "off" or "none".
+function sending(stream) {
+  const state = (kind) => {
+    if (!stream.source[kind]) return 'none';
+    return stream.muted[kind] ? 'off' : 'on';
+  };
+  return {audio: state('audio'), video: state('video')};
+}

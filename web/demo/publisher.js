@@ -1,0 +1,91 @@
+// Keeps one publication in step with the microphone and the camera: published when there is something to send, muted and
+// unmuted for the others to know, and with another track when the device changes.
+
+export class Publisher {
+  #sdk;
+  #client;
+  #onProblem;
+  #wanted = null;
+  #current = null; // {publication, sending: {audio, video}}
+  #running = null;
+  #closed = false;
+
+  // onProblem(error) is called when the others do not receive what they should.
+  constructor(sdk, client, onProblem) {
+    this.#sdk = sdk;
+    this.#client = client;
+    this.#onProblem = onProblem;
+  }
+
+  // update takes the wanted state, {on, track} for each, and returns when the room has it; later calls replace earlier ones.
+  update(mic, camera) {
+    this.#wanted = {audio: mic, video: camera};
+    this.#running ??= this.#settle().finally(() => {
+      this.#running = null;
+    });
+    return this.#running;
+  }
+
+  close() {
+    this.#closed = true;
+  }
+
+  async #settle() {
+    let done = null;
+    while (!this.#closed && done !== this.#wanted) {
+      done = this.#wanted;
+      try {
+        await this.#bring(done);
+      } catch (error) {
+        if (!this.#closed) this.#onProblem(error);
+      }
+    }
+  }
+
+  async #bring(wanted) {
+    const kinds = ['audio', 'video'];
+    if (kinds.some((kind) => wanted[kind].track && !this.#current?.sending[kind])) await this.#publish(wanted);
+    if (!this.#current) return;
+    const {publication, sending} = this.#current;
+    for (const kind of kinds) {
+      const sent = sending[kind];
+      if (!sent) continue;
+      const {on, track} = wanted[kind];
+      if (sent.track !== track) {
+        await sent.sender.replaceTrack(track);
+        sent.track = track;
+      }
+      if (sent.on === on) continue;
+      await (on ? publication.unmute(kind) : publication.mute(kind));
+      sent.on = on;
+    }
+  }
+
+  // #publish starts over with every track there is: a publication cannot grow another kind.
+  async #publish(wanted) {
+    const old = this.#current;
+    this.#current = null;
+    await old?.publication.stop();
+    const {audio, video} = wanted;
+    const media = new MediaStream([audio.track, video.track].filter(Boolean));
+    const source = new this.#sdk.StreamSourceInfo(audio.track ? 'mic' : undefined, video.track ? 'camera' : undefined);
+    const publication = await this.#client.publish(new this.#sdk.LocalStream(media, source));
+    const sending = {};
+    for (const [kind, {track}] of Object.entries(wanted)) {
+      if (track) sending[kind] = {track, on: true, sender: this.#sender(track)};
+    }
+    const current = {publication, sending};
+    this.#current = current;
+    publication.addEventListener('error', ({error}) => {
+      if (!this.#closed && this.#current === current) this.#onProblem(error);
+    });
+    // Ended by the server: the next change of a device publishes anew.
+    publication.addEventListener('ended', () => {
+      if (this.#current === current) this.#current = null;
+    });
+  }
+
+  #sender(track) {
+    return this.#client.peerConnection.getSenders().find((sender) => sender.track === track);
+  }
+}
