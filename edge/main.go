@@ -11,14 +11,16 @@ import (
 	"portico/shared/program"
 )
 
-func main() {
-	program.Main(program.Program[config.Settings]{
+func main() { program.Main(edge()) }
+
+func edge() program.Program[config.Settings] {
+	return program.Program[config.Settings]{
 		Name: "portico-edge", About: config.About, Settings: config.Default(),
 		Log: func(s *config.Settings, w io.Writer) *slog.Logger {
 			return logging.New(logging.Options{Level: s.Log.Level, Format: s.Log.Format, Writer: w})
 		},
 		Build: build,
-	})
+	}
 }
 
 // build opens the edge's port and makes the node on it.

@@ -185,12 +185,27 @@ func (n *Node) Stop(ctx context.Context) error {
 	return err
 }
 
+// farewell is how long a stopping edge waits for clients to take what is queued for them: a client that is there polls, or
+// reads its WebSocket, at once.
+const farewell = 3 * time.Second
+
+// shutSockets ends the clients' connections. That one did not take its farewell is no failure.
+func (n *Node) shutSockets(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, farewell)
+	defer cancel()
+	err := n.sockets.Shutdown(ctx)
+	if errors.Is(err, sioserver.ErrIncomplete) {
+		return err
+	}
+	return nil
+}
+
 // stopParts stops what was built, from the top down.
 func (n *Node) stopParts(ctx context.Context) error {
 	var errs []error
 	if n.portal != nil {
 		n.portal.Drain()
-		errs = append(errs, n.sockets.Shutdown(ctx))
+		errs = append(errs, n.shutSockets(ctx))
 		n.portal.Close()
 		n.rooms.Close()
 	}

@@ -1,0 +1,187 @@
+package rtc
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+
+	"portico/shared/conference"
+)
+
+// local is our side of a transport as an answer tells it.
+type local struct {
+	ufrag, password string
+	fingerprint     string // algorithm and value
+	setup           string
+	candidates      []string // beginning with "candidate:"
+}
+
+// decision is the answer to one section of an offer. The zero value refuses it and leaves it open.
+type decision struct {
+	closed    bool    // port 0: the client refused it, or it is nothing we could ever use
+	direction string  // recvonly or sendonly; empty: inactive
+	format    *format // the chosen one; nil when inactive
+	rids      []string
+	ssrc      uint32 // of a sendonly section, with stream and track
+	stream    string // msid
+	track     string
+}
+
+// wantedExtensions are the header extensions that are negotiated, by kind (portal protocol 8.5).
+var wantedExtensions = map[conference.Kind][]string{
+	conference.Audio: {extMid, extRid, extRepairedRid, extAudioLevel, extTimeOffset, extAbsSendTime},
+	conference.Video: {extMid, extRid, extRepairedRid, extTimeOffset, extAbsSendTime, extTransportSeq},
+}
+
+// writeAnswer writes the answer to o. version rises with each answer of a transport (RFC 3264 section 8).
+func writeAnswer(o *offer, decisions []decision, l local, id uint64, version int) string {
+	var b strings.Builder
+	b.Grow(512 + 1024*len(o.sections))
+	line := func(parts ...string) {
+		for _, p := range parts {
+			b.WriteString(p)
+		}
+		b.WriteString("\r\n")
+	}
+	line("v=0")
+	line("o=- ", strconv.FormatUint(id>>1, 10), " ", strconv.Itoa(version), " IN IP4 127.0.0.1")
+	line("s=-")
+	line("t=0 0")
+	var bundle strings.Builder
+	for i, s := range o.sections {
+		if !decisions[i].closed {
+			bundle.WriteString(" " + s.mid)
+		}
+	}
+	if bundle.Len() > 0 {
+		line("a=group:BUNDLE", bundle.String())
+	}
+	line("a=msid-semantic: WMS *")
+	for i := range o.sections {
+		writeSection(line, &o.sections[i], decisions[i], l)
+	}
+	return b.String()
+}
+
+func writeSection(line func(...string), s *section, d decision, l local) {
+	if d.closed {
+		line("m=", s.media, " 0 ", s.proto, " ", strings.Join(firstPayload(s.payloads), " "))
+		line("c=IN IP4 0.0.0.0")
+		line("a=mid:", s.mid)
+		line("a=inactive")
+		return
+	}
+	// An inactive section keeps one of the offered formats, whatever it is: clients refuse an m-line without.
+	f := d.format
+	if f == nil {
+		f = keptFormat(s)
+	}
+	payload := strings.Join(firstPayload(s.payloads), " ")
+	if f != nil {
+		payload = strconv.Itoa(int(f.payloadType))
+	}
+	line("m=", s.media, " 9 ", s.proto, " ", payload)
+	line("c=IN IP4 0.0.0.0")
+	line("a=rtcp:9 IN IP4 0.0.0.0")
+	for _, c := range l.candidates {
+		line("a=", c)
+	}
+	line("a=end-of-candidates")
+	line("a=ice-ufrag:", l.ufrag)
+	line("a=ice-pwd:", l.password)
+	line("a=fingerprint:", l.fingerprint)
+	line("a=setup:", l.setup)
+	line("a=mid:", s.mid)
+	if d.direction == "" {
+		line("a=", inactive)
+	} else {
+		line("a=", d.direction)
+	}
+	line("a=rtcp-mux")
+	if s.rsize {
+		line("a=rtcp-rsize")
+	}
+	if f != nil {
+		writeFormat(line, s, f, d.direction)
+	}
+	if d.direction == "" {
+		return
+	}
+	for _, e := range s.ext {
+		if slices.Contains(wantedExtensions[s.kind], e.uri) {
+			line("a=extmap:", strconv.Itoa(int(e.id)), " ", e.uri)
+		}
+	}
+	writeStreams(line, d)
+}
+
+func writeFormat(line func(...string), s *section, f *format, direction string) {
+	payload := strconv.Itoa(int(f.payloadType))
+	if f.rtpmap != "" {
+		line("a=rtpmap:", payload, " ", f.rtpmap)
+	}
+	if f.fmtp != "" {
+		line("a=fmtp:", payload, " ", f.fmtp)
+	}
+	if direction == "" {
+		return
+	}
+	for _, fb := range s.feedback(f, direction) {
+		line("a=rtcp-fb:", payload, " ", fb)
+	}
+}
+
+// feedback are the kinds of feedback that a section negotiates: loss and key frames of video both ways, and, from us, when
+// each packet came.
+func (s *section) feedback(f *format, direction string) []string {
+	if s.kind != conference.Video {
+		return nil
+	}
+	var list []string
+	for _, fb := range []string{"nack", "nack pli"} {
+		if slices.Contains(f.feedback, fb) {
+			list = append(list, fb)
+		}
+	}
+	if direction == recvOnly && s.extensionID(extTransportSeq) != 0 && slices.Contains(f.feedback, "transport-cc") {
+		list = append(list, "transport-cc")
+	}
+	return list
+}
+
+func writeStreams(line func(...string), d decision) {
+	for _, rid := range d.rids {
+		line("a=rid:", rid, " recv")
+	}
+	if len(d.rids) > 0 {
+		line("a=simulcast:recv ", strings.Join(d.rids, ";"))
+	}
+	if d.ssrc != 0 {
+		ssrc := strconv.FormatUint(uint64(d.ssrc), 10)
+		line("a=msid:", d.stream, " ", d.track)
+		line("a=ssrc:", ssrc, " cname:", d.stream)
+		line("a=ssrc:", ssrc, " msid:", d.stream, " ", d.track)
+	}
+}
+
+// keptFormat is the format an inactive section is answered with: one we could forward if there is one, else the first.
+func keptFormat(s *section) *format {
+	for i := range s.formats {
+		if s.formats[i].forwardable(s.kind) {
+			return &s.formats[i]
+		}
+	}
+	for i := range s.formats {
+		if s.formats[i].name != "" {
+			return &s.formats[i]
+		}
+	}
+	return nil
+}
+
+func firstPayload(payloads []string) []string {
+	if len(payloads) == 0 {
+		return []string{"0"}
+	}
+	return payloads[:1]
+}

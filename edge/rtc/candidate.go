@@ -1,0 +1,72 @@
+package rtc
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/pion/sdp/v3"
+)
+
+// maxCandidate is the length of the longest candidate line that is read, in characters.
+const maxCandidate = 512
+
+// cleanCandidate checks a candidate as a client wrote it and returns it beginning with "candidate:". ok is false for all that
+// ICE has no use for: the end of candidates, other transports than UDP, the second component, names (.local), and addresses
+// that are no peer's.
+func cleanCandidate(text string, loopback bool) (clean string, ok bool) {
+	text = strings.TrimPrefix(strings.TrimSpace(text), "a=")
+	if len(text) > maxCandidate || !strings.HasPrefix(text, "candidate:") || strings.ContainsAny(text, "\r\n\x00") {
+		return "", false
+	}
+	fields := strings.Fields(text)
+	if len(fields) < 8 || fields[1] != "1" || !strings.EqualFold(fields[2], "udp") || fields[6] != "typ" {
+		return "", false
+	}
+	address, err := netip.ParseAddr(fields[4])
+	if err != nil || address.IsUnspecified() || address.IsMulticast() || address.IsLoopback() && !loopback {
+		return "", false
+	}
+	if port, err := strconv.ParseUint(fields[5], 10, 16); err != nil || port == 0 {
+		return "", false
+	}
+	return strings.Join(fields, " "), true
+}
+
+// candidateKey is what tells candidates apart: component, protocol, address, port and type (portal protocol 8.3).
+func candidateKey(clean string) string {
+	f := strings.Fields(clean)
+	return strings.Join([]string{f[1], strings.ToLower(f[2]), f[4], f[5], f[7]}, " ")
+}
+
+// localCandidates are the candidates of our side for an answer: those that ICE gathered (gathered is the SDP that has them), or
+// the public addresses in their place, with loopback ones kept.
+func localCandidates(gathered *sdp.SessionDescription, public []string, port int) []string {
+	var list []string
+	seen := make(map[string]bool)
+	add := func(c string) {
+		if !seen[c] {
+			seen[c] = true
+			list = append(list, c)
+		}
+	}
+	for i, ip := range public {
+		// Type preference 126 for host, then the order of the setting (RFC 8445 section 5.1.2).
+		priority := 126<<24 | (65535-min(i, 65535))<<8 | 255
+		add("candidate:" + strconv.Itoa(i+1) + " 1 udp " + strconv.Itoa(priority) + " " + ip + " " + strconv.Itoa(port) + " typ host")
+	}
+	for _, m := range gathered.MediaDescriptions {
+		for _, a := range m.Attributes {
+			fields := strings.Fields(a.Value)
+			if a.Key != "candidate" || len(fields) < 8 || fields[1] != "1" {
+				continue
+			}
+			address, err := netip.ParseAddr(fields[4])
+			if len(public) > 0 && (err != nil || !address.IsLoopback()) {
+				continue
+			}
+			add("candidate:" + a.Value)
+		}
+	}
+	return list
+}

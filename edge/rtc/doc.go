@@ -1,0 +1,15 @@
+// Package rtc is the edge's end of PeerConnections: it answers the clients' offers and joins their media to the forwarding core.
+//
+// Of a signalling message's way it is the lower end: publish and subscribe declare sessions, sets of m-lines by mid, on a
+// transport, one PeerConnection; offers and candidates come as the client wrote them; what comes of it goes to Events. Of a
+// packet's way it is both ends: what leaves SRTP is routed to an sfu.Encoding, what an sfu.Subscription writes goes to SRTP.
+//
+// Clients always offer and the edge always answers (portal protocol section 8). The offers are read and the answers written
+// here (offer.go, plan.go, answer.go: pure), because the protocol asks for answers that a general WebRTC stack does not give:
+// refused m-lines that stay open, mids used again, codecs chosen by room and source. pion/webrtc does ICE, DTLS and SRTP beneath
+// (peer.go); it sees each PeerConnection as two m-lines that never change, and hands every packet over by the SSRC. That
+// file is all there is to replace for a faster path.
+//
+// All transports share one UDP port. A transport's negotiation runs on a task.Loop of its own, which also makes its calls of
+// Events; what several transports share (which session, track and mid is whose) is under one short lock of the Engine.
+package rtc

@@ -1,0 +1,384 @@
+package rtc
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/pion/ice/v4"
+	pion "github.com/pion/logging"
+	"github.com/pion/webrtc/v4"
+	"portico/shared/conference"
+	"portico/shared/logging"
+	"portico/shared/task"
+)
+
+// Engine holds all PeerConnections of an edge. Make it with New. All methods are safe for concurrent use, and none waits for
+// the network but Close.
+type Engine struct {
+	config   Config
+	log      *slog.Logger
+	conn     net.PacketConn
+	mux      ice.UDPMux
+	logs     pion.LoggerFactory
+	settings webrtc.SettingEngine // copied for each PeerConnection
+	media    *webrtc.MediaEngine
+	started  time.Time
+
+	certificates certificates
+
+	// mu guards the fields below and all that is marked as guarded by it in transports and sessions: what belongs to whom.
+	// It is never held while calling pion, sfu's outward calls or Events.
+	mu           sync.Mutex
+	closed       bool
+	transports   map[string]*transport
+	running      map[*transport]bool // those known, and those being taken down
+	participants map[string]map[*transport]bool
+	sessions     map[string]*session
+	tracks       map[string]*published
+	totals       Stats // of what has ended
+}
+
+// New opens the UDP port, unless it is given one, and starts the Engine. Its owner calls Close.
+func New(config Config) (*Engine, error) {
+	config.fill()
+	e := &Engine{
+		config: config, log: config.Log, conn: config.Conn, started: time.Now(),
+		transports: make(map[string]*transport), running: make(map[*transport]bool), participants: make(map[string]map[*transport]bool),
+		sessions: make(map[string]*session), tracks: make(map[string]*published),
+	}
+	for _, ip := range config.PublicIPs {
+		if net.ParseIP(ip) == nil {
+			return nil, fmt.Errorf("rtc: public address %q is no IP address", ip)
+		}
+	}
+	if e.conn == nil {
+		conn, err := listen(config.Listen)
+		if err != nil {
+			return nil, err
+		}
+		e.conn = conn
+	}
+	if err := e.prepare(); err != nil {
+		e.conn.Close()
+		return nil, err
+	}
+	return e, nil
+}
+
+// socketBuffer is asked of the system for each direction of the socket; it gives what it allows.
+const socketBuffer = 8 << 20
+
+func listen(address string) (net.PacketConn, error) {
+	network := "udp"
+	if host, _, err := net.SplitHostPort(address); err == nil {
+		if ip := net.ParseIP(host); ip != nil && ip.To4() != nil {
+			network = "udp4"
+		}
+	}
+	conn, err := net.ListenPacket(network, address)
+	if err != nil {
+		return nil, fmt.Errorf("rtc: open the UDP port: %w", err)
+	}
+	if udp, ok := conn.(*net.UDPConn); ok {
+		_ = udp.SetReadBuffer(socketBuffer) // smaller ones work too
+		_ = udp.SetWriteBuffer(socketBuffer)
+	}
+	return conn, nil
+}
+
+// prepare sets up what all PeerConnections share.
+func (e *Engine) prepare() error {
+	e.logs = quiet{logging.Pion(e.log)}
+	e.media = new(webrtc.MediaEngine)
+	if err := registerStandIns(e.media); err != nil {
+		return fmt.Errorf("rtc: %w", err)
+	}
+	if _, err := e.certificates.get(time.Now()); err != nil {
+		return fmt.Errorf("rtc: make a certificate: %w", err)
+	}
+	e.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: e.conn, Logger: e.logs.NewLogger("udpmux")})
+	e.settings = newSettings(e.config, e.mux, e.logs)
+	return nil
+}
+
+// Addr is the address of the UDP socket.
+func (e *Engine) Addr() net.Addr { return e.conn.LocalAddr() }
+
+// now is the time of the packet path: nanoseconds since the Unix epoch, on a clock that never steps.
+func (e *Engine) now() int64 { return e.started.UnixNano() + int64(time.Since(e.started)) }
+
+// Close ends everything and returns when all goroutines have ended. Nothing is reported to Events any more.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	e.closed = true
+	var participants []string
+	for p := range e.participants {
+		participants = append(participants, p)
+	}
+	running := slices.Collect(maps.Keys(e.running))
+	e.mu.Unlock()
+	for _, p := range participants {
+		e.CloseParticipant(p)
+	}
+	for _, t := range running {
+		<-t.loop.Done()
+	}
+	err := e.mux.Close()
+	_ = e.conn.Close() // the mux has closed it; twice is an error of no interest
+	return err
+}
+
+// Publish declares a publication. Its m-lines are answered from the next offer on that has one of them.
+//
+// It fails with ErrNoTransport, ErrMidInUse, ErrTooMany, ErrIDInUse, ErrBadTracks (none, or a mid twice or empty) or ErrClosed.
+func (e *Engine) Publish(spec PublishSpec) error {
+	s := &session{id: spec.Session, publishes: true, accept: spec.Accept}
+	for _, d := range spec.Tracks {
+		s.lines = append(s.lines, &mline{session: s, kind: d.Kind, mid: d.Mid, source: d.Source, active: true})
+	}
+	return e.open(s, spec.Participant, spec.Transport, spec.New, spec.Events)
+}
+
+// Subscribe declares a subscription, like Publish. It fails with ErrNoSuchTrack too, when a source is not there.
+func (e *Engine) Subscribe(spec SubscribeSpec) error {
+	s := &session{id: spec.Session}
+	for _, d := range spec.Tracks {
+		s.lines = append(s.lines, &mline{session: s, kind: d.Kind, mid: d.Mid, from: d.From, active: true})
+	}
+	return e.open(s, spec.Participant, spec.Transport, spec.New, spec.Events)
+}
+
+// open checks a new session and enters it.
+func (e *Engine) open(s *session, participant, transportID string, isNew bool, events Events) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.closed {
+		return ErrClosed
+	}
+	if e.sessions[s.id] != nil || s.id == "" {
+		return ErrIDInUse
+	}
+	seen := make(map[string]bool)
+	for _, l := range s.lines {
+		if l.mid == "" || seen[l.mid] || l.kind != conference.Audio && l.kind != conference.Video {
+			return ErrBadTracks
+		}
+		seen[l.mid] = true
+		if s.publishes {
+			continue
+		}
+		if l.feed = e.tracks[l.from]; l.feed == nil || l.feed.line.kind != l.kind {
+			return ErrNoSuchTrack
+		}
+	}
+	if len(s.lines) == 0 {
+		return ErrBadTracks
+	}
+	t, err := e.transportFor(s, participant, transportID, isNew, events)
+	if err != nil {
+		return err
+	}
+	s.enter(t)
+	return nil
+}
+
+// transportFor finds or opens the transport of a new session. mu is held.
+func (e *Engine) transportFor(s *session, participant, id string, isNew bool, events Events) (*transport, error) {
+	t := e.transports[id]
+	switch {
+	case isNew && (t != nil || id == ""):
+		return nil, ErrIDInUse
+	case isNew && len(e.participants[participant]) >= e.config.MaxTransports:
+		return nil, ErrTooMany
+	case isNew:
+		return e.openTransport(participant, id, events), nil
+	case t == nil || t.participant != participant:
+		return nil, ErrNoTransport
+	case len(t.sessions) >= e.config.MaxSessions:
+		return nil, ErrTooMany
+	}
+	for _, l := range s.lines {
+		if t.lines[l.mid] != nil {
+			return nil, ErrMidInUse
+		}
+	}
+	return t, nil
+}
+
+// openTransport makes a transport. mu is held.
+func (e *Engine) openTransport(participant, id string, events Events) *transport {
+	t := &transport{
+		engine: e, id: id, participant: participant, events: events,
+		log:      e.log.With("participant", participant, "transport", id),
+		sessions: make(map[string]*session), lines: make(map[string]*mline), seen: make(map[string]bool),
+		origin: rand.Uint64(),
+	}
+	t.loop = task.NewLoop(task.LoopOptions{OnPanic: func(p *task.PanicError) {
+		t.log.Error("negotiation failed unexpectedly", "panic", p.Error(), "stack", p.Stack)
+	}})
+	e.transports[id] = t
+	if e.participants[participant] == nil {
+		e.participants[participant] = make(map[*transport]bool)
+	}
+	e.participants[participant][t] = true
+	e.running[t] = true
+	return t
+}
+
+// find is the transport id of that participant. mu is held.
+func (e *Engine) find(participant, id string) (*transport, error) {
+	t := e.transports[id]
+	if t == nil || t.participant != participant {
+		return nil, ErrNoTransport
+	}
+	return t, nil
+}
+
+// Offer takes a client's offer; the answer goes to Events. It fails with ErrNoTransport, ErrBadOffer when it cannot be read or
+// answered, or ErrTooMany when too many wait for their answers.
+func (e *Engine) Offer(participant, transport, sdp string) error {
+	o, err := parseOffer(sdp, offerLimits{bytes: e.config.MaxOffer, sections: e.config.MaxMLines})
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t, missing := e.find(participant, transport)
+	switch {
+	case missing != nil:
+		return missing
+	case err != nil:
+		t.log.Warn("offer refused", "err", err)
+		return err
+	case t.offers >= maxPendingOffers:
+		return ErrTooMany
+	}
+	t.offers++
+	return t.post(func() { t.negotiate(o) })
+}
+
+// Candidate takes a candidate of the client as it wrote it, with or without "a=" before. An empty one, one that makes no
+// sense or names no IP address, and what is beyond the limit is ignored. It fails with ErrNoTransport.
+func (e *Engine) Candidate(participant, transport, candidate, _ string, _ int) error {
+	text, ok := cleanCandidate(candidate, e.config.AllowLoopback)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t, err := e.find(participant, transport)
+	if err != nil || !ok {
+		return err
+	}
+	if t.seen[text] || len(t.seen) >= e.config.MaxCandidates {
+		return nil
+	}
+	t.seen[text] = true
+	return t.post(func() { t.addCandidates([]string{text}) })
+}
+
+// RemovedCandidates takes note that the client gave candidates up. Those that are being tried already fail by themselves.
+func (e *Engine) RemovedCandidates(participant, transport string, candidates []string) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	t, err := e.find(participant, transport)
+	if err != nil || t.removals >= maxPendingOffers {
+		return err
+	}
+	gone := make(map[string]bool)
+	for _, c := range candidates[:min(len(candidates), e.config.MaxCandidates)] {
+		if text, ok := cleanCandidate(c, e.config.AllowLoopback); ok {
+			gone[candidateKey(text)] = true
+		}
+	}
+	t.removals++
+	return t.post(func() { t.dropCandidates(gone) })
+}
+
+// SetActive mutes a published track at its source, or lets it be heard again. Unknown tracks are ignored.
+func (e *Engine) SetActive(track string, active bool) {
+	e.mu.Lock()
+	p := e.tracks[track]
+	if p != nil {
+		p.muted = !active
+	}
+	e.mu.Unlock()
+	if p != nil {
+		p.encoding.SetActive(active, e.now())
+	}
+}
+
+// SetSubscriptionActive pauses the tracks of one kind of a subscription, or lets them go on. Unknown sessions are ignored.
+func (e *Engine) SetSubscriptionActive(session string, kind conference.Kind, active bool) {
+	e.mu.Lock()
+	var effects effects
+	if s := e.sessions[session]; s != nil && !s.publishes {
+		for _, l := range s.lines {
+			if l.kind == kind {
+				l.active = active
+				effects.addActive(l)
+			}
+		}
+	}
+	e.mu.Unlock()
+	effects.run(e.now())
+}
+
+// Stop ends a session; its transport stays. When it returns, nothing is forwarded any more, and subscribers of a publication
+// are being told that they lost their source. Unknown sessions are ignored.
+func (e *Engine) Stop(session string) {
+	e.mu.Lock()
+	var effects effects
+	if s := e.sessions[session]; s != nil {
+		s.end(&effects)
+	}
+	e.mu.Unlock()
+	effects.run(e.now())
+}
+
+// CloseParticipant ends all of a participant's sessions and transports. When it returns, nothing is forwarded any more and
+// the ids are free; PeerConnections are taken down in the background.
+func (e *Engine) CloseParticipant(participant string) {
+	e.mu.Lock()
+	var effects effects
+	var transports []*transport
+	for t := range e.participants[participant] {
+		t.leave(&effects)
+		transports = append(transports, t)
+	}
+	effects.news = slices.DeleteFunc(effects.news, func(n newsEffect) bool { return n.session.transport.participant == participant })
+	e.mu.Unlock()
+	effects.run(e.now())
+	for _, t := range transports {
+		_ = t.loop.Post(t.shut) // refused only when it is shutting down already
+	}
+}
+
+// quiet turns pion's warnings and errors into debug messages: what they tell of, peers provoke at will or we handle and report
+// ourselves.
+type quiet struct{ pion.LoggerFactory }
+
+// NewLogger implements pion's LoggerFactory.
+func (q quiet) NewLogger(scope string) pion.LeveledLogger {
+	return quietLogger{q.LoggerFactory.NewLogger(scope)}
+}
+
+type quietLogger struct{ pion.LeveledLogger }
+
+func (q quietLogger) Warn(msg string)                   { q.Debug(msg) }
+func (q quietLogger) Warnf(format string, args ...any)  { q.Debugf(format, args...) }
+func (q quietLogger) Error(msg string)                  { q.Debug(msg) }
+func (q quietLogger) Errorf(format string, args ...any) { q.Debugf(format, args...) }
+
+// wait waits for ch, at most for d and until ctx ends.
+func wait(ctx context.Context, ch <-chan struct{}, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	select {
+	case <-ch:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,263 @@
+package rtc
+
+import (
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"portico/edge/sfu"
+	"portico/shared/conference"
+)
+
+// session is a publication or a subscription: a set of m-lines on one transport. The Engine's mu guards its fields.
+type session struct {
+	id        string
+	transport *transport
+	publishes bool
+	accept    conference.MediaIn // of a publication
+	lines     []*mline
+	timer     *time.Timer // until its offer comes
+
+	established bool // an offer with its m-lines was answered
+	ready       bool // and its owner was told that media can flow
+	ended       bool
+	resized     atomic.Bool // news of a picture's size is on its way; this one needs no lock
+}
+
+// mline is one m-line of a session. The Engine's mu guards its fields.
+type mline struct {
+	session *session
+	kind    conference.Kind
+	mid     string
+	source  string     // of a publication
+	from    string     // of a subscription: the id of the source
+	feed    *published // and the source
+	active  bool       // of a subscription: not paused
+
+	accepted bool // negotiated with a codec
+	open     bool // the client still wants it
+	codec    string
+
+	tracks []*published      // of a publication: one, or one per rid
+	out    *sfu.Subscription // of a subscription
+	ssrc   uint32
+}
+
+// published is a track that can be subscribed to. The Engine's mu guards its fields.
+type published struct {
+	id          string
+	line        *mline
+	rid         string
+	format      conference.Format
+	clock       int
+	encoding    *sfu.Encoding
+	up          *upstream
+	muted       bool
+	subscribers map[*session]bool
+}
+
+// enter makes the session known and starts the clock for its offer. The Engine's mu is held.
+func (s *session) enter(t *transport) {
+	e := t.engine
+	s.transport = t
+	e.sessions[s.id] = s
+	t.sessions[s.id] = s
+	for _, l := range s.lines {
+		t.lines[l.mid] = l
+		if l.feed != nil {
+			l.feed.subscribers[s] = true
+		}
+	}
+	s.timer = time.AfterFunc(e.config.SessionTimeout, func() { s.fail(ReasonNoOffer, func() bool { return !s.established }) })
+}
+
+// fail ends the session and tells its owner why, if it is still alive and the condition holds; nil is none.
+func (s *session) fail(reason string, condition func() bool) {
+	e := s.transport.engine
+	var effects effects
+	e.mu.Lock()
+	if !s.ended && (condition == nil || condition()) {
+		s.end(&effects)
+		effects.tell(s, reason)
+	}
+	e.mu.Unlock()
+	effects.run(e.now())
+}
+
+// end takes the session out, and with a publication its subscriptions. What has to be done without the lock goes to effects.
+// The Engine's mu is held.
+func (s *session) end(effects *effects) {
+	if s.ended {
+		return
+	}
+	s.ended = true
+	s.timer.Stop()
+	e, t := s.transport.engine, s.transport
+	delete(e.sessions, s.id)
+	delete(t.sessions, s.id)
+	for _, l := range s.lines {
+		if t.lines[l.mid] == l { // a dropped one's mid may belong to another session by now
+			delete(t.lines, l.mid)
+		}
+		if l.feed != nil {
+			delete(l.feed.subscribers, s)
+		}
+		if l.out != nil {
+			effects.closeOut(t, l)
+			e.totals.addSubscription(l.out.Stats())
+		}
+		for _, p := range l.tracks {
+			p.end(effects)
+		}
+		if len(l.tracks) > 0 {
+			effects.unroute(t, l.mid)
+		}
+	}
+}
+
+// end takes the track out. The Engine's mu is held.
+func (p *published) end(effects *effects) {
+	e := p.line.session.transport.engine
+	if e.tracks[p.id] == p {
+		delete(e.tracks, p.id)
+	}
+	effects.closeIn(p.encoding)
+	e.totals.addEncoding(p.encoding.Stats())
+	for s := range p.subscribers {
+		if !s.ended {
+			s.end(effects)
+			effects.tell(s, ReasonSourceLoss)
+		}
+	}
+}
+
+// describe is the publication's tracks in the words of the room. The Engine's mu is held.
+func (s *session) describe() []conference.Track {
+	var tracks []conference.Track
+	for _, l := range s.lines {
+		for _, p := range l.tracks {
+			track := conference.Track{
+				ID: p.id, Kind: l.kind, Source: l.source, Mid: l.mid, Rid: p.rid, Format: p.format, Inactive: p.muted,
+			}
+			width, height := p.encoding.Size()
+			track.Parameters.Resolution = conference.Resolution{Width: width, Height: height}
+			tracks = append(tracks, track)
+		}
+	}
+	return tracks
+}
+
+// publish makes the tracks of an accepted m-line. The Engine's mu is held.
+func (l *mline) publish(s *section, f *format) {
+	t := l.session.transport
+	rids := s.rids
+	if l.kind == conference.Audio || len(rids) < 2 {
+		rids = []string{""}
+	}
+	for _, rid := range rids {
+		id := t.id + "-" + l.mid
+		if rid != "" {
+			id += ":" + rid
+		}
+		p := &published{
+			id: id, line: l, rid: rid, format: f.reported(), clock: f.clock, up: &upstream{transport: t},
+			subscribers: make(map[*session]bool),
+		}
+		feedback := s.feedback(f, recvOnly)
+		config := sfu.EncodingConfig{
+			Video: l.kind == conference.Video, Codec: f.name, ClockRate: f.clock, PayloadType: f.payloadType,
+			NACK: len(feedback) > 0 && feedback[0] == "nack", AudioLevel: s.extensionID(extAudioLevel), Upstream: p.up, Timeline: &t.timeline,
+		}
+		if config.Video {
+			config.Picture = func(int, int) { t.pictureChanged(l.session) }
+		}
+		p.encoding = sfu.NewEncoding(config)
+		l.tracks = append(l.tracks, p)
+		t.engine.tracks[id] = p
+	}
+}
+
+// subscribe makes the outgoing stream of an accepted m-line. The Engine's mu is held.
+func (l *mline) subscribe(s *section, f *format) {
+	t := l.session.transport
+	l.ssrc = 1 + rand.Uint32N(1<<32-2)
+	l.out = sfu.NewSubscription(sfu.SubscriptionConfig{
+		Video: l.kind == conference.Video, SSRC: l.ssrc, ClockRate: l.feed.clock, PayloadType: f.payloadType,
+		AudioLevel: oneByteID(s.extensionID(extAudioLevel)), Sink: t, Writer: t.writerFor(),
+	})
+}
+
+// oneByteID is an extension's id if it fits the form with one byte, else 0: then the extension is not sent.
+func oneByteID(id uint8) uint8 {
+	if id > 14 {
+		return 0
+	}
+	return id
+}
+
+// effects is what has to be done after the Engine's lock is given back: calls into the forwarding core, and news for owners.
+type effects struct {
+	closing []*sfu.Encoding
+	outs    []outEffect
+	routes  []routeEffect
+	news    []newsEffect
+}
+
+type outEffect struct {
+	transport *transport // set: the stream ends
+	out       *sfu.Subscription
+	ssrc      uint32
+	active    bool
+}
+
+type routeEffect struct {
+	transport *transport
+	mid       string
+}
+
+type newsEffect struct {
+	session *session
+	reason  string
+}
+
+func (x *effects) closeIn(e *sfu.Encoding) { x.closing = append(x.closing, e) }
+
+func (x *effects) closeOut(t *transport, l *mline) {
+	x.outs = append(x.outs, outEffect{transport: t, out: l.out, ssrc: l.ssrc})
+}
+
+// addActive applies the m-line's wish to be paused or not.
+func (x *effects) addActive(l *mline) {
+	if l.out != nil {
+		x.outs = append(x.outs, outEffect{out: l.out, active: l.active && l.open})
+	}
+}
+
+func (x *effects) unroute(t *transport, mid string) { x.routes = append(x.routes, routeEffect{t, mid}) }
+
+// tell lets the session's owner know that it failed, in order with all that its transport reports.
+func (x *effects) tell(s *session, reason string) { x.news = append(x.news, newsEffect{s, reason}) }
+
+func (x *effects) run(now int64) {
+	for _, o := range x.outs {
+		if o.transport == nil {
+			o.out.SetActive(o.active, now)
+			continue
+		}
+		o.out.Close()
+		o.transport.streams.removeOut(o.ssrc)
+	}
+	for _, e := range x.closing {
+		e.Close()
+	}
+	for _, r := range x.routes {
+		r.transport.streams.unroute(r.mid)
+	}
+	for _, n := range x.news {
+		t := n.session.transport
+		_ = t.loop.Post(func() { // refused: the transport has ended, and its owner with it
+			t.log.Info("session failed", "session", n.session.id, "reason", n.reason)
+			t.events.SessionFailed(t.id, n.session.id, n.reason)
+		})
+	}
+}

@@ -1,0 +1,333 @@
+package rtc
+
+import (
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/pion/webrtc/v4"
+	"portico/edge/sfu"
+	"portico/edge/sfu/feedback"
+	"portico/shared/task"
+)
+
+// transport is one PeerConnection with its sessions.
+type transport struct {
+	engine          *Engine
+	id, participant string
+	events          Events
+	log             *slog.Logger
+	loop            *task.Loop
+
+	timeline feedback.Timeline // of all that the client publishes here
+	streams  streams
+	carrier  atomic.Pointer[peer] // what packets are sent through; nil before the first offer
+
+	// The Engine's mu guards these.
+	sessions map[string]*session
+	lines    map[string]*mline // by mid; those of live sessions
+	seen     map[string]bool   // candidates of the client
+	offers   int               // waiting for their answers
+	removals int               // of candidates, waiting to be handled
+	gone     bool              // no longer known: failed or left
+	writer   *sfu.Writer       // made with the first subscription
+
+	// Only the loop's functions touch these.
+	peer            *peer
+	local           local
+	ufrag, password string   // of the client's last offer
+	waiting         []string // candidates that came before the first offer
+	established     []*session
+	ready, down     bool
+	origin          uint64 // for SDP
+	version         int
+}
+
+// errGone says that a function of the loop came after the end.
+var errGone = errors.New("transport has ended")
+
+// post queues f on the loop. The Engine's mu may be held.
+func (t *transport) post(f func()) error {
+	if t.loop.Post(f) != nil {
+		return ErrTooMany
+	}
+	return nil
+}
+
+// negotiate answers an offer, on the loop.
+func (t *transport) negotiate(o *offer) {
+	e := t.engine
+	e.mu.Lock()
+	t.offers--
+	gone := t.gone
+	e.mu.Unlock()
+	if gone {
+		return
+	}
+	if o.open() {
+		if err := t.connect(o); err != nil {
+			t.log.Warn("transport failed", "err", err)
+			t.fail(ReasonICE)
+			return
+		}
+	}
+	e.mu.Lock()
+	p := t.plan(o)
+	gone = t.gone
+	e.mu.Unlock()
+	if gone {
+		return
+	}
+	t.streams.negotiated(o, p.routes)
+	t.version++
+	t.events.Answer(t.id, writeAnswer(o, p.decisions, t.local, t.origin, t.version))
+	p.effects.run(e.now())
+	t.established = append(t.established, p.established...)
+	if t.ready {
+		t.startSessions()
+	}
+}
+
+// connect makes the PeerConnection for the first offer, and restarts ICE when a later one has other credentials.
+func (t *transport) connect(o *offer) error {
+	switch {
+	case t.down:
+		return errGone
+	case t.peer == nil:
+		p, err := newPeer(t, o)
+		if err != nil {
+			return err
+		}
+		t.peer = p
+		t.carrier.Store(p)
+		if t.local, err = p.start(o); err != nil {
+			return err
+		}
+		t.addCandidates(t.waiting)
+		t.waiting = nil
+	case o.ufrag != t.ufrag || o.password != t.password:
+		l, err := t.peer.restart(o)
+		if err != nil {
+			return err
+		}
+		t.local = l
+		t.engine.mu.Lock()
+		clear(t.seen)
+		t.engine.mu.Unlock()
+	}
+	t.ufrag, t.password = o.ufrag, o.password
+	for _, c := range o.candidates {
+		if text, ok := cleanCandidate(c, t.engine.config.AllowLoopback); ok {
+			t.addCandidates([]string{text})
+		}
+	}
+	return nil
+}
+
+// addCandidates hands candidates of the client to ICE, on the loop; before the first offer they wait.
+func (t *transport) addCandidates(candidates []string) {
+	if t.peer == nil {
+		t.waiting = append(t.waiting, candidates...)
+		return
+	}
+	for _, c := range candidates {
+		if err := t.peer.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: c}); err != nil {
+			t.log.Debug("candidate ignored", "err", err)
+		}
+	}
+}
+
+// dropCandidates forgets candidates that still wait for the first offer, on the loop.
+func (t *transport) dropCandidates(gone map[string]bool) {
+	t.engine.mu.Lock()
+	t.removals--
+	t.engine.mu.Unlock()
+	t.waiting = slices.DeleteFunc(t.waiting, func(c string) bool { return gone[candidateKey(c)] })
+}
+
+// stateChanged looks at the state of the PeerConnection, on the loop.
+func (t *transport) stateChanged() {
+	if t.peer == nil || t.down {
+		return
+	}
+	switch t.peer.pc.ConnectionState() {
+	case webrtc.PeerConnectionStateConnected:
+		if !t.ready {
+			t.ready = true
+			t.log.Debug("transport ready")
+			t.events.TransportReady(t.id)
+			t.startSessions()
+		}
+	case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
+		t.fail(ReasonICE)
+	}
+}
+
+// startSessions lets media flow in the sessions that were established, on the loop.
+func (t *transport) startSessions() {
+	sessions := t.established
+	t.established = nil
+	for _, s := range sessions {
+		t.startSession(s)
+	}
+}
+
+func (t *transport) startSession(s *session) {
+	type start struct {
+		out *sfu.Subscription
+		in  *sfu.Encoding
+	}
+	var starts []start
+	e := t.engine
+	e.mu.Lock()
+	if s.ended {
+		e.mu.Unlock()
+		return
+	}
+	s.ready = true
+	for _, l := range s.lines {
+		if l.out != nil {
+			t.streams.addOut(l.ssrc, l.out)
+			l.out.SetActive(l.active && l.open, e.now()) // it has no source yet: nothing is called
+			starts = append(starts, start{l.out, l.feed.encoding})
+		}
+	}
+	tracks := s.describe()
+	e.mu.Unlock()
+	for _, x := range starts {
+		x.out.SetSource(x.in, e.now())
+	}
+	t.events.SessionReady(t.id, s.id, tracks)
+}
+
+// pictureChanged lets the owner of a publication know of a new size. The reader of the encoding calls it.
+func (t *transport) pictureChanged(s *session) {
+	if s.resized.Swap(true) {
+		return
+	}
+	_ = t.loop.Post(func() {
+		s.resized.Store(false)
+		e := t.engine
+		e.mu.Lock()
+		tell := s.ready && !s.ended
+		tracks := s.describe()
+		e.mu.Unlock()
+		if tell {
+			t.events.TracksChanged(s.id, tracks)
+		}
+	})
+}
+
+// fail ends the transport with all its sessions and reports it, on the loop.
+func (t *transport) fail(reason string) {
+	e := t.engine
+	var effects effects
+	e.mu.Lock()
+	if t.gone {
+		e.mu.Unlock()
+		return
+	}
+	var sessions []*session
+	for _, s := range t.sessions {
+		sessions = append(sessions, s)
+	}
+	slices.SortFunc(sessions, func(a, b *session) int { return strings.Compare(a.id, b.id) })
+	for _, s := range sessions {
+		if !s.ended {
+			s.end(&effects)
+			effects.tell(s, reason)
+		}
+	}
+	t.leave(&effects)
+	e.mu.Unlock()
+	effects.run(e.now())
+	_ = t.loop.Post(func() {
+		t.events.TransportFailed(t.id, reason)
+		t.shut()
+	})
+}
+
+// leave takes the transport out with all its sessions. The Engine's mu is held; shut has to follow on the loop.
+func (t *transport) leave(effects *effects) {
+	if t.gone {
+		return
+	}
+	t.gone = true
+	e := t.engine
+	for _, s := range t.sessions {
+		s.end(effects)
+	}
+	e.totals.Unrouted += t.streams.unrouted.Load()
+	delete(e.transports, t.id)
+	delete(e.participants[t.participant], t)
+	if len(e.participants[t.participant]) == 0 {
+		delete(e.participants, t.participant)
+	}
+}
+
+// shut takes down what the transport runs, on the loop, as its last function.
+func (t *transport) shut() {
+	if t.down {
+		return
+	}
+	t.down = true
+	if t.peer != nil {
+		t.peer.close()
+	}
+	t.engine.mu.Lock()
+	writer := t.writer
+	t.engine.mu.Unlock()
+	if writer != nil {
+		writer.Close()
+	}
+	t.engine.mu.Lock()
+	delete(t.engine.running, t)
+	t.engine.mu.Unlock()
+	t.loop.Stop()
+}
+
+// writerFor is the Writer of the transport's subscriptions. The Engine's mu is held.
+func (t *transport) writerFor() *sfu.Writer {
+	if t.writer == nil {
+		t.writer = sfu.NewWriter(t.engine.now)
+	}
+	return t.writer
+}
+
+// WriteRTP implements sfu.Sink.
+func (t *transport) WriteRTP(packet []byte) error {
+	if p := t.carrier.Load(); p != nil {
+		return p.writeRTP(packet)
+	}
+	return errGone
+}
+
+// WriteRTCP implements sfu.Sink; it also carries what upstreams ask for.
+func (t *transport) WriteRTCP(compound []byte) error {
+	if p := t.carrier.Load(); p != nil {
+		return p.writeRTCP(compound)
+	}
+	return errGone
+}
+
+// upstream asks a publisher for packets and key frames. It implements sfu.Upstream.
+type upstream struct {
+	transport *transport
+	ssrc      atomic.Uint32 // the publisher's; 0 before its first packet
+}
+
+// RequestPackets implements sfu.Upstream.
+func (u *upstream) RequestPackets(seqs []uint16) {
+	if ssrc := u.ssrc.Load(); ssrc != 0 {
+		_ = u.transport.WriteRTCP(feedback.AppendNACK(nil, u.transport.streams.ssrc(), ssrc, seqs)) // asked for again later
+	}
+}
+
+// RequestKeyFrame implements sfu.Upstream.
+func (u *upstream) RequestKeyFrame() {
+	if ssrc := u.ssrc.Load(); ssrc != 0 {
+		_ = u.transport.WriteRTCP(feedback.AppendPLI(nil, u.transport.streams.ssrc(), ssrc)) // asked for again later
+	}
+}

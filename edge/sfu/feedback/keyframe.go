@@ -1,0 +1,42 @@
+package feedback
+
+import "time"
+
+// How often key frames are asked for.
+const (
+	keyFramePause = 250 * time.Millisecond // between two requests
+	keyFrameMax   = 2 * time.Second        // the pause doubles up to this while no key frame comes
+)
+
+// KeyFrames merges the wishes for a key frame of one encoding into few requests: the first goes out at once, those that come
+// while one is under way wait for it. The zero value is ready. Its caller serialises the calls.
+type KeyFrames struct {
+	wanted bool
+	sent   int64 // when the last request went out; 0: never
+	pause  int64 // until the next may
+}
+
+// Request notes that somebody needs a key frame. It returns true when a request is to be sent now.
+func (k *KeyFrames) Request(now int64) bool {
+	k.wanted = true
+	return k.Due(now)
+}
+
+// Due tells whether a request is to be sent now: one is wanted and the last is long enough ago.
+func (k *KeyFrames) Due(now int64) bool {
+	if !k.wanted || k.sent != 0 && now-k.sent < k.pause {
+		return false
+	}
+	k.sent = now
+	k.pause = min(max(2*k.pause, int64(keyFramePause)), int64(keyFrameMax))
+	return true
+}
+
+// Wanted tells whether a key frame is being waited for.
+func (k *KeyFrames) Wanted() bool { return k.wanted }
+
+// Arrived notes that a key frame came: everybody who waited has it.
+func (k *KeyFrames) Arrived() {
+	k.wanted = false
+	k.pause = int64(keyFramePause)
+}
