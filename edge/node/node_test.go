@@ -171,7 +171,7 @@ func TestGarbage(t *testing.T) {
 	url, _ := started(t, nil)
 	good := connect(t, url)
 	for name, text := range map[string]string{
-		"not HTTP":        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+		"not HTTP":        "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
 		"endless header":  "GET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("x", 64<<10) + "\r\n\r\n",
 		"bad packet":      "POST /socket.io/?EIO=4&transport=polling&sid=zzz HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\nConnection: close\r\n\r\n9zz",
 		"unknown upgrade": "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n",
