@@ -4,11 +4,10 @@ GO      ?= go
 BUILD   := build
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X portico/shared/version.number=$(VERSION)
-# Packages that hold no browser code; the browser's own are checked for js/wasm below.
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help go deps build wasm run test test-go test-race test-js fuzz bench check fmt clean
+.PHONY: help go deps build program-edge program-relay program-portico wasm run test test-go test-race test-js fuzz bench check fmt clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -22,16 +21,21 @@ deps: ## install what the tests need beside Go (quiet when there is nothing to d
 wasm: go
 	@$(GO) run ./tools/wasmbuild
 
-build: wasm ## build the programs into build/ and the browser client into web/sdk/dist
-	@mkdir -p $(BUILD)
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/portico-edge ./edge
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/portico-relay ./relay
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BUILD)/portico ./tools/portico
+# Everything but the race detector builds without cgo, so that programs and tests share what is compiled.
+export CGO_ENABLED ?= 0
 
-run: build ## start an edge and a relay on this machine and print the address of the demo
+build: wasm $(addprefix program-,edge relay portico) ## build the programs into build/ and the browser client into web/sdk/dist
+
+program-edge:    ; @$(GO) build -ldflags '$(LDFLAGS)' -o $(BUILD)/portico-edge ./edge
+program-relay:   ; @$(GO) build -ldflags '$(LDFLAGS)' -o $(BUILD)/portico-relay ./relay
+program-portico: ; @$(GO) build -ldflags '$(LDFLAGS)' -o $(BUILD)/portico ./tools/portico
+
+run: wasm ## start an edge and a relay on this machine and print the address of the demo
+	@[ -x $(BUILD)/portico ] || echo "Building Portico; the first time takes a few minutes …"
+	@$(MAKE) --no-print-directory program-portico
 	@exec $(BUILD)/portico dev $(ARGS)
 
-test: deps build test-go test-race test-js ## run every test
+test: deps wasm test-go test-race test-js ## run every test
 
 test-go:
 	$(GO) vet ./...
@@ -40,7 +44,7 @@ test-go:
 
 # The race detector runs over what is concurrent; the end-to-end tests start a program of their own and gain nothing from it.
 test-race:
-	$(GO) test -race ./shared/... ./edge/... ./relay/...
+	CGO_ENABLED=1 $(GO) test -race ./shared/... ./edge/... ./relay/...
 
 # The packages that also run in a browser, under Node.
 test-js:

@@ -2,7 +2,12 @@ package main
 
 import (
 	"bytes"
+	"debug/elf"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -52,5 +57,28 @@ func TestPrintConfigHidesSecrets(t *testing.T) {
 	code := program.Run(t.Context(), edge(), []string{"-print-config", "-turn.secret", "a secret of some length"}, nil, &out, &faults)
 	if code != 0 || strings.Contains(out.String(), "a secret of") || !strings.Contains(out.String(), "[portal]") {
 		t.Fatalf("%d %s%s", code, &out, &faults)
+	}
+}
+
+// The edge is one static file: nothing has to be installed where it runs.
+func TestStatic(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("ELF files are what is looked at: this system has others")
+	}
+	file := filepath.Join(t.TempDir(), "portico-edge")
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", file, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if output, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, output)
+	}
+	program, err := elf.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = program.Close() }()
+	for _, p := range program.Progs {
+		if p.Type == elf.PT_INTERP || p.Type == elf.PT_DYNAMIC {
+			t.Errorf("the program is linked dynamically (%v)", p.Type)
+		}
 	}
 }
