@@ -59,6 +59,7 @@ func TestOurOwnClient(t *testing.T) {
 	<-h.closed
 
 	c = r.sioclient(events, closed)
+	<-h.sockets
 	c.Emit("said before leaving")
 	c.Close()
 	<-c.Done()
@@ -70,9 +71,6 @@ func TestOurOwnClient(t *testing.T) {
 	}
 
 	c = r.sioclient(events, closed)
-	for len(h.sockets) > 1 {
-		<-h.sockets
-	}
 	(<-h.sockets).Close()
 	if err := <-closed; !errors.Is(err, sioclient.ErrLost) {
 		t.Error(err)

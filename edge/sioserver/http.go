@@ -86,7 +86,7 @@ func (srv *Server) serveSession(w http.ResponseWriter, r *http.Request, query ur
 	s := srv.session(query.Get("sid"))
 	overWebSocket := query.Get("transport") == "websocket"
 	switch {
-	case s == nil:
+	case s == nil || s.closed():
 		srv.refuse(w, refusedSID)
 	case upgrade != overWebSocket, s.rev != engineio.ParseRevision(query.Get("EIO")):
 		srv.refuse(w, refusedRequest)

@@ -178,7 +178,7 @@ func (s *session) servePost(w http.ResponseWriter, r *http.Request) {
 }
 
 // settleTime is how long a POST is kept for the Handler's sake.
-const settleTime = 250 * time.Millisecond
+const settleTime = 500 * time.Millisecond
 
 // settle waits a moment for the Handler to have taken what was handed in: the answers that it gives on the spot then wait for
 // the client's next poll together, as they do in the reference implementation.

@@ -94,6 +94,12 @@ func (s *session) overWebSocket() bool {
 	return s.websocket
 }
 
+func (s *session) closed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == stateClosed
+}
+
 // arm sets the timer to the earliest of the deadlines. Called with mu.
 func (s *session) arm(now time.Time) {
 	next := s.heartbeat.Deadline()

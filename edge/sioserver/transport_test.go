@@ -355,11 +355,16 @@ func TestPostBeforeUpgrade(t *testing.T) {
 	s.send("2probe")
 	s.next()
 	s.send("5")
-	go s.send(`42["second"]`) // taken when the POST is through
+	sent := make(chan struct{})
+	go func() {
+		s.send(`42["second"]`) // taken when the POST is through
+		close(sent)
+	}()
 	until(r.server.session(p.open.SID).overWebSocket)
 	writer.Write([]byte(`st"]`))
 	writer.Close()
 	<-posted
+	<-sent
 	if a, b := <-h.events, <-h.events; a.name != "first" || b.name != "second" {
 		t.Errorf("%s before %s", a.name, b.name)
 	}
