@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 
 	edgeconfig "portico/edge/config"
 	edge "portico/edge/node"
@@ -153,10 +154,12 @@ func hosts(addrs []netip.AddrPort) []string {
 	return list
 }
 
-// devHint adds the flag to an error that names a setting, which dev has none of.
-func devHint(err error) error {
-	return fmt.Errorf("%w\n(`portico dev -h` lists the flags that choose addresses and folders)", err)
-}
+// flagNames are dev's flags for the settings that errors of the nodes name.
+var flagNames = strings.NewReplacer("http.listen", "-http", "http.media_listen", "-media", "turn.udp", "-turn", "turn.tcp", "-turn",
+	"admin.listen", "-relay-admin", "data_dir", "-data")
+
+// devHint tells an error of a node in the words of dev's flags.
+func devHint(err error) error { return errors.New(flagNames.Replace(err.Error())) }
 
 func (d *development) stop(ctx context.Context) error {
 	return errors.Join(d.edge.Stop(ctx), d.relay.Stop(ctx))
