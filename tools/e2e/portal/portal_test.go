@@ -92,7 +92,7 @@ func want(t *testing.T, what string, got []jsonvalue.Value, want string) {
 }
 
 // The acknowledgements and notifications that an application sees are the same, to the letter, over every client and transport.
-func TestT_20_21_24_26_39_70_73_RealClients(t *testing.T) {
+func TestT_20_21_24_26_39_70_73_105_106_RealClients(t *testing.T) {
 	e := startEdge(t)
 	for _, version := range []int{2, 3, 4} {
 		for name, transports := range map[string][]string{"polling first": nil, "websocket only": {"websocket"}} {
@@ -163,6 +163,14 @@ func talk(t *testing.T, e *edge, connect func() *driver.Client) {
 	if id := ack[1].Get("id").Text(); ack[0].Text() != "ok" || !regexp.MustCompile(`^[0-9a-f]{32}$`).MatchString(id) || ack[1].Get("transportId").Text() != id {
 		t.Errorf("T-73: %v", ack)
 	}
+	transport := ack[1].Get("id").Text()
+	candidate := func(id string) map[string]any {
+		return map[string]any{"id": id, "signaling": map[string]any{"type": "candidate", "candidate": map[string]any{"candidate": "a=", "sdpMid": "0", "sdpMLineIndex": 0}}}
+	}
+	want(t, "T-105", b.Request("soac", candidate(transport)), `["error","Transport `+transport+` does NOT exist"]`)
+	want(t, "T-106", a.Request("soac", candidate(transport), nil), `["ok"]`)
+	a.Emit("soac", candidate(transport), nil)
+
 	want(t, "logout", a.Request("logout"), `["ok"]`)
 	want(t, "leave", b.Next("participant"), `[{"action":"leave","data":"`+a.ID()+`"}]`)
 	want(t, "logout", b.Request("logout"), `["ok"]`)
