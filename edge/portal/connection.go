@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"portico/edge/room"
 	"portico/edge/sioserver"
 	"portico/shared/jsonvalue"
@@ -25,9 +27,10 @@ const (
 // connection is one Socket.IO socket. Its events come one at a time; a login runs beside them, so that a client can change its
 // mind meanwhile.
 type connection struct {
-	portal *Portal
-	socket Socket
-	log    *slog.Logger
+	portal   *Portal
+	socket   Socket
+	log      *slog.Logger
+	requests *rate.Limiter
 
 	mu          sync.Mutex // guards what follows; no call leaves under it
 	state       state
@@ -46,6 +49,10 @@ func (c *connection) Event(name string, args []jsonvalue.Value, ack sioserver.Ac
 	if ack == nil {
 		ack = func(...jsonvalue.Value) {}
 	}
+	if !c.requests.Allow() {
+		c.flooded(ack)
+		return
+	}
 	switch name {
 	case portalproto.EventLogin:
 		c.login(data, ack)
@@ -60,6 +67,13 @@ func (c *connection) Event(name string, args []jsonvalue.Value, ack sioserver.Ac
 			c.request(handle, data, ack)
 		}
 	}
+}
+
+// flooded refuses a client that asks more than any client has reason to, and ends it.
+func (c *connection) flooded(ack sioserver.Ack) {
+	c.log.Warn("client ended for too many requests", "remote", c.socket.RemoteAddr())
+	ack(portalproto.AckError(portalproto.ErrTooManyRequests)...)
+	c.end()
 }
 
 // Closed is the end of the socket: its participant stays for a while if it can be resumed, or leaves.

@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"portico/edge/room"
 	"portico/edge/sioserver"
 	"portico/shared/conference"
@@ -69,7 +71,10 @@ type Options struct {
 	LoginTimeout time.Duration
 	// RequestTimeout bounds the wait for a room; 0 means 6 s.
 	RequestTimeout time.Duration
-	Log            *slog.Logger
+	// RequestRate is how many events a second a client may send in the long run, RequestBurst how many at once; 0 means 100
+	// and 2,000. Joining a large room takes a few hundred: a session for every stream, each with its candidates.
+	RequestRate, RequestBurst int
+	Log                       *slog.Logger
 }
 
 // Portal serves the clients of one edge.
@@ -106,6 +111,12 @@ func New(o Options) *Portal {
 	if o.BufferTime == 0 {
 		o.BufferTime = 46 * time.Second
 	}
+	if o.RequestRate == 0 {
+		o.RequestRate = 100
+	}
+	if o.RequestBurst == 0 {
+		o.RequestBurst = 2000
+	}
 	if o.ReloginAck == "" {
 		o.ReloginAck = ReloginAuto
 	}
@@ -126,7 +137,10 @@ type Socket interface {
 
 // Accept begins to serve a socket; the socket's events go to the handler it returns.
 func (p *Portal) Accept(s Socket) sioserver.Handler {
-	c := &connection{portal: p, socket: s, log: p.options.Log.With("connection", s.ID())}
+	c := &connection{
+		portal: p, socket: s, log: p.options.Log.With("connection", s.ID()),
+		requests: rate.NewLimiter(rate.Limit(p.options.RequestRate), p.options.RequestBurst),
+	}
 	c.mu.Lock()
 	c.timer = time.AfterFunc(p.options.LoginTimeout, c.loginOverdue)
 	c.mu.Unlock()

@@ -480,6 +480,23 @@ func TestT_40_Drop(t *testing.T) {
 	}
 }
 
+func TestBurstIsCutOff(t *testing.T) {
+	f := newFixture(t, func(o *Options) { o.RequestRate, o.RequestBurst = 1, 50 })
+	a, b := f.joined("a", "presenter"), f.joined("b", "presenter")
+	var last string
+	for range 60 {
+		if last = a.request("text", `{"to":"nobody"}`); strings.Contains(last, "Too many") {
+			break
+		}
+	}
+	want(t, "the one too many", last, `["error","Too many requests"]`)
+	if got := a.until(t, "41"); !slices.Contains(got, "drop null") {
+		t.Errorf("a: %v", got)
+	}
+	b.until(t, `participant {"action":"leave","data":"`+a.id+`"}`)
+	want(t, "b goes on", b.request("text", `{"to":"all","message":"x"}`), `["ok"]`)
+}
+
 func TestT_15_NeverLoggedIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)

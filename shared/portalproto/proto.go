@@ -118,6 +118,7 @@ var (
 	ErrUnknown            = &Error{"Unknown"}
 	ErrOverloaded         = &Error{"Server is overloaded, try again later"}
 	ErrTooManyTransports  = &Error{"Too many transports"}
+	ErrTooManyRequests    = &Error{"Too many requests"}
 	ErrTooManySessions    = &Error{"Too many sessions"}
 	ErrClusterUnavailable = &Error{"Room is not reachable, try again later"}
 )
