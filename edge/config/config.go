@@ -18,8 +18,8 @@ const About = "the signalling portal, the management API, the pages and the forw
 type Settings struct {
 	DataDir string `toml:"data_dir" doc:"Folder of everything that persists: the store, keys. It is made on the first start, readable by this user only."`
 	HTTP    HTTP   `toml:"http" doc:"The one port of the edge."`
-	Portal  Portal `toml:"portal" doc:"The signalling door for clients. Names and meanings are those of OWT's portal.toml where it has them."`
-	TLS     TLS    `toml:"tls" doc:"HTTPS and WSS. Without a certificate the edge speaks plain HTTP: behind a proxy, or on one machine."`
+	Portal  Portal `toml:"portal" doc:"The signalling door for clients. The section [portal] of OWT's portal.toml can be copied here as it is: names and meanings are the same, and the file names in it count from the folder the edge is started in."`
+	TLS     TLS    `toml:"tls" doc:"Certificate for HTTPS and WSS from PEM files; portal.keystorePath takes one from a PKCS#12 key store. Without any the edge speaks plain HTTP: behind a proxy, or on one machine. Files are read again when they change, and open connections stay."`
 	Store   Store  `toml:"store" doc:"Where services, rooms and tokens are kept."`
 	TURN    TURN   `toml:"turn" doc:"Relays, for clients that cannot reach the edge directly."`
 	Limits  Limits `toml:"limits" doc:"What one client and one room may use."`
@@ -30,28 +30,15 @@ type Settings struct {
 
 // HTTP is the section of that name.
 type HTTP struct {
-	Listen      string   `toml:"listen" doc:"Address to listen on: TCP for HTTP, Socket.IO, the management API and the pages, UDP with the same number for media."`
+	Listen      string   `toml:"listen" doc:"Address to listen on: TCP for HTTP, Socket.IO, the management API and the pages, UDP with the same number for media. portal.port, when set, takes the place of the port."`
 	MediaListen string   `toml:"media_listen" doc:"Address for media over UDP, when it is not the same as listen: behind a proxy for HTTP, say, as 0.0.0.0:8080. Empty: the same."`
 	PublicIPs   []string `toml:"public_ips" doc:"IP addresses under which clients reach the UDP port, when they are not this machine's own, as behind a NAT or in a container. Empty offers the addresses of all interfaces."`
 	MetricsFrom []string `toml:"metrics_from" doc:"Networks that may read /metrics; to everybody else the page does not exist."`
 }
 
-// Portal is the section of that name (portal protocol 1.9).
-type Portal struct {
-	Hostname       string        `toml:"hostname" doc:"Host that join tokens send clients to, with a port when it is not the listening one: meet.example.org, meet.example.org:443. Empty takes the address of the interface that leads to the internet."`
-	CORS           []string      `toml:"cors" doc:"Origins of other sites whose pages may connect, as https://app.example.org; * lets all. Pages of this edge and clients that are no pages always may."`
-	PingInterval   time.Duration `toml:"ping_interval" doc:"Time between heartbeats."`
-	PingTimeout    time.Duration `toml:"ping_timeout" doc:"How long a heartbeat may stay unanswered."`
-	LoginTimeout   time.Duration `toml:"login_timeout" doc:"How long a connection may stay without a login."`
-	TicketLifetime time.Duration `toml:"reconnection_ticket_lifetime" doc:"How long the ticket is valid with which a client comes back after its connection was lost."`
-	ReconnectTime  time.Duration `toml:"reconnection_timeout" doc:"How long a participant stays in its room after its connection was lost."`
-	MaxConnections int           `toml:"max_connections" doc:"Connections at a time; further ones are refused."`
-	MaxPayload     int           `toml:"max_payload" doc:"Largest message from a client." unit:"bytes"`
-}
-
 // TLS is the section of that name.
 type TLS struct {
-	CertFile string `toml:"cert_file" doc:"Certificate chain, PEM; empty means plain HTTP."`
+	CertFile string `toml:"cert_file" doc:"Certificate chain, PEM; empty means none."`
 	KeyFile  string `toml:"key_file" doc:"Private key of the certificate, PEM without a password."`
 }
 
@@ -87,7 +74,7 @@ func Default() *Settings {
 		DataDir: "data",
 		HTTP:    HTTP{Listen: "0.0.0.0:8080", PublicIPs: []string{}, MetricsFrom: []string{"127.0.0.0/8", "::1/128"}},
 		Portal: Portal{
-			CORS: []string{}, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, LoginTimeout: 180 * time.Second,
+			ForceTLSv12: true, ReloginAck: "auto", CORS: []string{}, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, LoginTimeout: 180 * time.Second,
 			TicketLifetime: 600 * time.Second, ReconnectTime: 60 * time.Second, MaxConnections: 10_000, MaxPayload: 1_000_000,
 		},
 		Store:  Store{URL: "sqlite:"},

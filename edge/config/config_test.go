@@ -48,17 +48,6 @@ func TestDefaultsAndDevAreValid(t *testing.T) {
 	}
 }
 
-// OWT's operators write plain seconds.
-func TestOWTNames(t *testing.T) {
-	s := Default()
-	if err := shared.Load(s, shared.Source{Args: []string{"-portal.ping_interval=60", "-portal.cors=*", "-portal.hostname=meet.example.org", "-portal.reconnection_timeout=30"}}); err != nil {
-		t.Fatal(err)
-	}
-	if s.Portal.PingInterval.Seconds() != 60 || s.Portal.CORS[0] != "*" || s.Portal.ReconnectTime.Seconds() != 30 {
-		t.Fatalf("%+v", s.Portal)
-	}
-}
-
 func TestDevIsNoSetting(t *testing.T) {
 	if err := shared.Load(Default(), shared.Source{Args: []string{"-dev"}}); err == nil {
 		t.Fatal("-dev is accepted")
@@ -94,7 +83,7 @@ func TestValidateTellsAllFaults(t *testing.T) {
 	}
 	want := []string{"data_dir is empty", "http.listen: ", `http.public_ips: "here"`, `http.public_ips: "0.0.0.0"`, "http.metrics_from: ",
 		"portal.hostname: ", `portal.cors: "x.org"`, `portal.cors: "https://x.org/"`, "portal.ping_interval is 0s", "portal.ping_timeout",
-		"portal.login_timeout", "portal.reconnection_ticket_lifetime", "portal.reconnection_timeout", "portal.max_connections is 0",
+		"portal.login_timeout", "portal.reconnection_ticket_lifetime", "portal.reconnection_timeout", "portal.relogin_ack is", "portal.max_connections is 0",
 		"portal.max_payload is 10", "tls.cert_file and tls.key_file", "store.url: ", `turn.urls: "turn:host:3478?transport=quic"`,
 		"turn.secret is empty", "turn.credential_lifetime", "limits.participants_per_room is 0", "limits.sessions_per_participant is 0",
 		"limits.queue_packets is 0", "limits.queue_bytes is 0", "log.level is", "log.format is"}

@@ -43,7 +43,7 @@ func (s *Settings) Validate() error {
 			f.add("http.metrics_from: %q is no network: write it as 10.0.0.0/8, or one address as 10.1.2.3/32", text)
 		}
 	}
-	s.Portal.check(&f)
+	s.Portal.check(&f, s.TLS.CertFile != "")
 	if (s.TLS.CertFile == "") != (s.TLS.KeyFile == "") {
 		f.add("tls.cert_file and tls.key_file belong together: set both, or neither for plain HTTP")
 	}
@@ -64,33 +64,6 @@ func (s *Settings) Validate() error {
 func positive(f *faults, name string, n int) {
 	if n <= 0 {
 		f.add("%s is %d: write a number from 1 up", name, n)
-	}
-}
-
-// minPayload leaves room for an SDP with many tracks (portal protocol 8).
-const minPayload = 64 << 10
-
-func (p *Portal) check(f *faults) {
-	if p.Hostname != "" && !isHost(p.Hostname) {
-		f.add("portal.hostname: %q is no host: write a name or address, with a port if it needs one and without http://", p.Hostname)
-	}
-	for _, origin := range p.CORS {
-		if u, err := url.Parse(origin); origin != "*" && (err != nil || u.Scheme == "" || u.Host == "" || u.Scheme+"://"+u.Host != origin) {
-			f.add("portal.cors: %q is no origin: write scheme and host without a path, as https://app.example.org, or *", origin)
-		}
-	}
-	for _, d := range []struct {
-		name  string
-		value time.Duration
-	}{{"ping_interval", p.PingInterval}, {"ping_timeout", p.PingTimeout}, {"login_timeout", p.LoginTimeout},
-		{"reconnection_ticket_lifetime", p.TicketLifetime}, {"reconnection_timeout", p.ReconnectTime}} {
-		if d.value < time.Second || d.value > 24*time.Hour {
-			f.add("portal.%s is %v: write a duration from 1s to 24h", d.name, d.value)
-		}
-	}
-	positive(f, "portal.max_connections", p.MaxConnections)
-	if p.MaxPayload < minPayload {
-		f.add("portal.max_payload is %d: write %d bytes or more, so that session descriptions fit", p.MaxPayload, minPayload)
 	}
 }
 

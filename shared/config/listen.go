@@ -2,16 +2,14 @@ package config
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"os"
 	"strconv"
 	"strings"
 	"syscall"
-	"time"
+
+	"portico/shared/certs"
 )
 
 // ListenFault turns the failure to listen on addr, the value of a setting, into a line that says what to do. It wraps err.
@@ -54,41 +52,7 @@ func CheckListen(setting, addr string) error {
 	return nil
 }
 
-// Certificate loads a certificate chain and its key from PEM files. certSetting and keySetting name the two settings; a failure is
-// one line that says which file is wrong, why, and what to do. A certificate that has expired fails too.
+// Certificate is certs.Load for a program with PEM files that reads them once; certSetting and keySetting name the two settings.
 func Certificate(certSetting, certFile, keySetting, keyFile string) (tls.Certificate, error) {
-	certPEM, err := os.ReadFile(certFile)
-	if err != nil {
-		return tls.Certificate{}, fileFault(certSetting, certFile, "a certificate (PEM)", err)
-	}
-	keyPEM, err := os.ReadFile(keyFile)
-	if err != nil {
-		return tls.Certificate{}, fileFault(keySetting, keyFile, "the certificate's private key (PEM)", err)
-	}
-	c, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return c, fault(err, "%s and %s: %s and %s do not fit together (%s): name a PEM certificate and its own unencrypted key",
-			certSetting, keySetting, certFile, keyFile, oneLine(strings.TrimPrefix(err.Error(), "tls: ")))
-	}
-	leaf, err := x509.ParseCertificate(c.Certificate[0])
-	if err != nil {
-		return c, fault(err, "%s: %s holds no certificate that can be read (%s): replace it", certSetting, certFile, oneLine(err.Error()))
-	}
-	if now := time.Now(); now.After(leaf.NotAfter) || now.Before(leaf.NotBefore) {
-		return c, fmt.Errorf("%s: the certificate in %s is valid from %s to %s, and not now: renew it, or set the clock", certSetting, certFile,
-			leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly))
-	}
-	return c, nil
-}
-
-func fileFault(setting, file, what string, err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return fault(err, "%s: there is no file %s: put %s there, or correct the setting", setting, file, what)
-	}
-	reason := err.Error()
-	var pe *fs.PathError
-	if errors.As(err, &pe) {
-		reason = pe.Err.Error()
-	}
-	return fault(err, "%s: %s cannot be read (%s): correct its permissions or the setting", setting, file, reason)
+	return certs.Load(certs.Files{Cert: certFile, Key: keyFile, Settings: certs.Names{Cert: certSetting, Key: keySetting}})
 }
