@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/netip"
 	"sync/atomic"
@@ -29,7 +30,7 @@ import (
 	"portico/edge/rtc"
 	"portico/edge/sioserver"
 	"portico/edge/store"
-	shared "portico/shared/config"
+	"portico/shared/certs"
 	"portico/shared/metrics"
 	"portico/shared/task"
 	"portico/shared/version"
@@ -40,7 +41,10 @@ type Node struct {
 	cfg      config.Settings
 	log      *slog.Logger
 	port     *Sockets
-	tls      *tls.Config // nil: plain HTTP
+	host     string        // where clients find the edge, with the port
+	secure   bool          // and whether by TLS
+	certs    *certs.Source // nil: plain HTTP
+	tls      *tls.Config
 	scrapers []netip.Prefix
 
 	store   store.Store
@@ -68,17 +72,47 @@ func New(cfg *config.Settings, sockets *Sockets, log *slog.Logger) (*Node, error
 		}
 		n.scrapers = append(n.scrapers, prefix)
 	}
-	if cfg.TLS.CertFile != "" {
-		cert, err := shared.Certificate("tls.cert_file", cfg.TLS.CertFile, "tls.key_file", cfg.TLS.KeyFile)
-		if err != nil {
-			return nil, err
-		}
-		n.tls = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12, NextProtos: []string{"http/1.1"}}
-	}
 	n.tasks = task.NewGroup(context.Background(), func(e *task.PanicError) {
 		log.Error("goroutine panicked", "error", e, "stack", e.Stack)
 	})
+	var err error
+	if n.host, n.secure, err = cfg.Advertised(sockets.Port(), func() netip.Addr { return sockets.reachable() }); err != nil {
+		return nil, err
+	}
+	if files, ok := cfg.Certificate(); ok { // the last step: its source has to be closed
+		if n.certs, err = certs.Open(files, log); err != nil {
+			return nil, err
+		}
+		n.tls = n.certs.TLSConfig(tls.VersionTLS12)
+		n.tls.NextProtos = []string{"http/1.1"} // WebSockets need it
+	}
+	n.warn()
 	return n, nil
+}
+
+// warn tells the log what is odd about the settings though it works.
+func (n *Node) warn() {
+	for _, line := range n.cfg.Warnings() {
+		n.log.Warn(line)
+	}
+	if n.certs == nil {
+		return
+	}
+	name, _, err := net.SplitHostPort(n.host)
+	if err != nil {
+		name = n.host
+	}
+	if err := n.certs.Leaf().VerifyHostname(name); err != nil {
+		n.log.Warn("clients will refuse the certificate: it is not for the host that tokens name; set portal.hostname, or get one that is",
+			"host", name, "error", err)
+	}
+}
+
+// Reload looks at the certificate's files now, without waiting for the next look.
+func (n *Node) Reload() {
+	if n.certs != nil {
+		_ = n.certs.Reload() // tells the log itself
+	}
 }
 
 // Start opens the store and begins to serve. When it fails it leaves nothing running and the sockets closed; its error is a
@@ -144,7 +178,7 @@ func (n *Node) buildSignalling(keys keys) {
 		Rooms: n.rooms, Signaling: media{n.engine}, Admit: portal.AdmitByToken(keys.token, n.store, time.Now),
 		TicketKey: keys.ticket, TicketLifetime: p.TicketLifetime, ReconnectionTimeout: p.ReconnectTime,
 		BufferTime: p.PingInterval + p.PingTimeout + time.Second, LoginTimeout: p.LoginTimeout,
-		ICEServers: n.iceServers, Log: n.log,
+		ReloginAck: portal.ReloginAck(p.ReloginAck), ICEServers: n.iceServers, Log: n.log,
 	})
 	n.sockets = sioserver.New(sioserver.Options{
 		PingInterval: p.PingInterval, PingTimeout: p.PingTimeout, MaxPayload: p.MaxPayload, MaxConnections: p.MaxConnections,
@@ -218,6 +252,9 @@ func (n *Node) stopParts(ctx context.Context) error {
 		errs = append(errs, n.engine.Close())
 	}
 	n.port.Close()
+	if n.certs != nil {
+		n.certs.Close()
+	}
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}

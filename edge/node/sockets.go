@@ -22,30 +22,28 @@ type Sockets struct {
 // what to do.
 func Listen(cfg *config.Settings) (*Sockets, error) {
 	const attempts = 20 // at finding a port that is free in both protocols
+	address, setting := cfg.ListenAddress(), cfg.ListenSetting()
 	for attempt := 1; ; attempt++ {
-		tcp, err := net.Listen("tcp", cfg.HTTP.Listen)
+		tcp, err := net.Listen("tcp", address)
 		if err != nil {
-			return nil, shared.ListenFault("http.listen", cfg.HTTP.Listen, err)
+			return nil, shared.ListenFault(setting, address, err)
 		}
 		l := tcp.(*net.TCPListener)
-		address := mediaAddress(cfg, l)
-		udp, err := net.ListenPacket("udp", address)
+		media := mediaAddress(cfg, l)
+		udp, err := net.ListenPacket("udp", media)
 		if err == nil {
 			return &Sockets{l, udp.(*net.UDPConn)}, nil
 		}
 		_ = l.Close()
-		if _, port, _ := net.SplitHostPort(cfg.HTTP.Listen); port != "0" || !errors.Is(err, syscall.EADDRINUSE) || attempt == attempts {
-			return nil, shared.ListenFault("http.listen", address+" (UDP)", err)
+		if _, port, _ := net.SplitHostPort(address); port != "0" || !errors.Is(err, syscall.EADDRINUSE) || attempt == attempts {
+			return nil, shared.ListenFault(setting, media+" (UDP)", err)
 		}
 	}
 }
 
 // mediaAddress is the UDP address to listen on: that of the settings, with the port TCP got where it names none.
 func mediaAddress(cfg *config.Settings, tcp *net.TCPListener) string {
-	address := cfg.HTTP.MediaListen
-	if address == "" {
-		address = cfg.HTTP.Listen
-	}
+	address := cfg.MediaAddress()
 	host, port, err := net.SplitHostPort(address)
 	if err != nil || port != "0" {
 		return address
@@ -86,6 +84,14 @@ func (s *Sockets) MediaAddrs() []netip.AddrPort {
 		}
 	}
 	return append(list, loopback...)
+}
+
+// reachable is this machine's address for clients: the one that HTTP is bound to, or that leads to the internet.
+func (s *Sockets) reachable() netip.Addr {
+	if bound := s.TCP.Addr().(*net.TCPAddr).AddrPort().Addr(); !bound.IsUnspecified() {
+		return bound.Unmap()
+	}
+	return outward()
 }
 
 // outward is the address from which this machine would reach the internet, or loopback. Nothing is sent.

@@ -4,8 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"net"
-	"strconv"
 	"sync"
 	"time"
 
@@ -52,31 +50,16 @@ func (c conferences) DestroyRoom(room string) {
 	_ = c.n.tasks.Go(func(context.Context) { c.n.rooms.Destroy(room) })
 }
 
-// host is where clients find this edge: the setting, or the address that leads to the internet, with the port.
-func (n *Node) host() string {
-	host := n.cfg.Portal.Hostname
-	if host == "" {
-		host = outward().String()
-		if bound := n.port.TCP.Addr().(*net.TCPAddr).AddrPort().Addr(); !bound.IsUnspecified() {
-			host = bound.Unmap().String()
-		}
-	}
-	if _, _, err := net.SplitHostPort(host); err == nil {
-		return host
-	}
-	return net.JoinHostPort(host, strconv.Itoa(n.port.Port()))
-}
-
 // URL is the address of the pages.
 func (n *Node) URL() string {
-	if n.tls != nil {
-		return "https://" + n.host()
+	if n.secure {
+		return "https://" + n.host
 	}
-	return "http://" + n.host()
+	return "http://" + n.host
 }
 
 func (n *Node) portalAddress() restapi.PortalAddress {
-	return restapi.PortalAddress{Host: n.host(), Secure: n.tls != nil}
+	return restapi.PortalAddress{Host: n.host, Secure: n.secure}
 }
 
 // iceServers are the relays, with credentials that end and are the participant's own: relays count what each name uses.

@@ -63,7 +63,7 @@ func Run[S any](ctx context.Context, p Program[S], args, env []string, stdout, s
 		config.WriteFaults(stderr, p.Name, err)
 		return 1
 	}
-	<-ctx.Done()
+	wait(ctx, n)
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), StopWithin)
 	defer cancel()
 	if err := n.Stop(stopping); err != nil {
@@ -71,4 +71,22 @@ func Run[S any](ctx context.Context, p Program[S], args, env []string, stdout, s
 		return 1
 	}
 	return 0
+}
+
+// wait waits for the end of ctx. Meanwhile SIGHUP makes a node that can look at its files again; without this the signal would
+// end the process.
+func wait(ctx context.Context, n Node) {
+	hangup := make(chan os.Signal, 1)
+	signal.Notify(hangup, syscall.SIGHUP)
+	defer signal.Stop(hangup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangup:
+			if r, ok := n.(interface{ Reload() }); ok {
+				r.Reload()
+			}
+		}
+	}
 }

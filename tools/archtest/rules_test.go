@@ -67,6 +67,7 @@ var single = []struct {
 	{"github.com/pion/webrtc/", []string{"edge/rtc", "tools/pionpeer"}, "everything else sees the interfaces of sfu and client, so that the media path can leave pion"},
 	{"github.com/prometheus/", []string{"shared/metrics"}, "names are checked there, and parts only offer snapshots"},
 	{"github.com/BurntSushi/toml", []string{"shared/config"}, "every settings file is read with the same faults"},
+	{"software.sslmate.com/src/go-pkcs12", []string{"shared/certs"}, "key stores are read with one set of bounds and faults"},
 	{"modernc.org/sqlite", []string{"edge/store"}, "everybody else sees the Store interface, behind which other databases stand"},
 	{"portico/web", []string{"edge/console"}, "the files for browsers are served in one place, with one policy"},
 	{"syscall/js", []string{"wasm", "shared/wsconn"}, "references to JavaScript values have to be released, which the binding takes care of"},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,7 @@ import (
 	edge "portico/edge/node"
 	relayconfig "portico/relay/config"
 	relay "portico/relay/node"
+	"portico/shared/certs"
 	"portico/shared/logging"
 	"portico/shared/program"
 	"portico/tools/portico/manage"
@@ -25,18 +27,21 @@ import (
 type devOptions struct {
 	http, media, turn, admin, data string
 	level, format                  string
+	tls                            bool
 }
 
 const devAbout = `Runs an edge and a relay on this machine until it is interrupted, and prints the address of the demo.
 Everybody who can open that address is let into every room, so the pages are for this machine only unless
--http says otherwise.`
+-http or -tls says otherwise. Browsers give camera and microphone to pages of this machine and to HTTPS only: for a
+phone on the same network use -tls, which makes a certificate and an authority that the phone can be told to trust.`
 
 // dev runs an edge and a relay in this process.
 func dev(ctx context.Context, args []string, out, errOut io.Writer) error {
 	var o devOptions
 	flags := flag.NewFlagSet("dev", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	flags.StringVar(&o.http, "http", "127.0.0.1:8080", "`address` of the pages, the portal and the management API; port 0: any")
+	flags.StringVar(&o.http, "http", "", "`address` of the pages, the portal and the management API (default 127.0.0.1:8080, with -tls 0.0.0.0:8080); port 0: any")
+	flags.BoolVar(&o.tls, "tls", false, "HTTPS with a certificate made for this machine, for phones on the same network")
 	flags.StringVar(&o.media, "media", "0.0.0.0:0", "UDP `address` of the edge's media; port 0: the same number as -http")
 	flags.StringVar(&o.turn, "turn", "0.0.0.0:3478", "UDP and TCP `address` of the relay; port 0: any")
 	flags.StringVar(&o.admin, "relay-admin", "127.0.0.1:8082", "`address` of the relay's page for operators; empty: none")
@@ -46,6 +51,12 @@ func dev(ctx context.Context, args []string, out, errOut io.Writer) error {
 	if err := parse(flags, args, out, devAbout); err != nil {
 		return err
 	}
+	if o.http == "" {
+		o.http = "127.0.0.1:8080"
+		if o.tls {
+			o.http = "0.0.0.0:8080"
+		}
+	}
 	logs := logging.Options{Level: o.level, Format: o.format, Writer: errOut}
 	if faults := logs.Check(); len(faults) > 0 {
 		return fmt.Errorf("%w: -log %s", manage.ErrUsage, faults[0])
@@ -54,7 +65,7 @@ func dev(ctx context.Context, args []string, out, errOut io.Writer) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\nPortico is running. Open the demo, in two tabs or more:\n\n    address=%s\n\nStop it with Ctrl-C.\n", d.edge.URL())
+	d.announce(out)
 	<-ctx.Done()
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), program.StopWithin)
 	defer cancel()
@@ -63,8 +74,17 @@ func dev(ctx context.Context, args []string, out, errOut io.Writer) error {
 
 // development is the pair of nodes.
 type development struct {
-	edge  *edge.Node
-	relay *relay.Node
+	edge      *edge.Node
+	relay     *relay.Node
+	authority string // file of the certificate authority made for -tls
+}
+
+func (d *development) announce(out io.Writer) {
+	fmt.Fprintf(out, "\nPortico is running. Open the demo, in two tabs or more:\n\n    address=%s\n\n", d.edge.URL())
+	if d.authority != "" {
+		fmt.Fprintf(out, "Browsers warn of the certificate until they are told to trust its authority: install\n%s\non the phone, or go on past the warning.\n\n", d.authority)
+	}
+	fmt.Fprintln(out, "Stop it with Ctrl-C.")
 }
 
 // startDev starts the relay, which must know the edge's media addresses, and then the edge, which must know the relay's.
@@ -85,7 +105,16 @@ func startDev(ctx context.Context, o devOptions, log *slog.Logger) (*development
 		return nil, devHint(err)
 	}
 	cfg.TURN.URLs = turnURLs(addrs, r.Addrs())
-	cfg.Portal.Hostname, cfg.Portal.CORS = names(o.http, sockets.Port(), addrs)
+	cfg.Portal.Hostname, cfg.Portal.CORS = names(o, sockets.Port(), addrs)
+	authority := ""
+	if o.tls {
+		files, ca, err := certs.Local(filepath.Join(o.data, "tls"), hosts(addrs))
+		if err != nil {
+			sockets.Close()
+			return nil, errors.Join(err, r.Stop(ctx))
+		}
+		cfg.TLS.CertFile, cfg.TLS.KeyFile, authority = files.Cert, files.Key, ca
+	}
 	e, err := edge.New(cfg, sockets, log.With("node", "edge"))
 	if err == nil {
 		err = e.Start(ctx)
@@ -95,7 +124,7 @@ func startDev(ctx context.Context, o devOptions, log *slog.Logger) (*development
 	if err != nil {
 		return nil, errors.Join(devHint(err), r.Stop(ctx))
 	}
-	return &development{e, r}, nil
+	return &development{e, r, authority}, nil
 }
 
 func relayFor(o devOptions, secret string, edge []netip.AddrPort, log *slog.Logger) (*relay.Node, error) {
@@ -133,15 +162,18 @@ func turnURLs(addrs []netip.AddrPort, at relay.Addrs) []string {
 }
 
 // names are the host that the pages and tokens use, and the origins under which the same pages may be open.
-func names(listen string, port int, addrs []netip.AddrPort) (host string, origins []string) {
-	number := strconv.Itoa(port)
-	at, _, _ := net.SplitHostPort(listen)
+func names(o devOptions, port int, addrs []netip.AddrPort) (host string, origins []string) {
+	number, scheme := strconv.Itoa(port), "http://"
+	if o.tls {
+		scheme = "https://"
+	}
+	at, _, _ := net.SplitHostPort(o.http)
 	ip, err := netip.ParseAddr(at)
 	if err == nil && ip.IsLoopback() || at == "localhost" {
 		host = net.JoinHostPort("localhost", number)
 	}
 	for _, name := range append([]string{"localhost", "127.0.0.1"}, hosts(addrs)...) {
-		origins = append(origins, "http://"+net.JoinHostPort(name, number))
+		origins = append(origins, scheme+net.JoinHostPort(name, number))
 	}
 	return host, origins
 }

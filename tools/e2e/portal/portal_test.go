@@ -27,10 +27,13 @@ type edge struct {
 	room string
 }
 
-func startEdge(t *testing.T) *edge {
+func startEdge(t *testing.T, change ...func(*config.Settings)) *edge {
 	t.Helper()
-	cfg := config.Default()
+	cfg := config.Dev() // media over loopback
 	cfg.HTTP.Listen, cfg.DataDir = "127.0.0.1:0", t.TempDir()
+	for _, c := range change {
+		c(cfg)
+	}
 	sockets, err := node.Listen(cfg)
 	if err != nil {
 		t.Fatal(err)
