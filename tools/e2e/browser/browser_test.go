@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -45,6 +46,7 @@ func prepare(t *testing.T) []string {
 	if chromium == "" {
 		chromium = find(t, "chromium")
 	}
+	consult(t, root)
 	portico, guest := filepath.Join(cache, "portico"), filepath.Join(cache, "guest")
 	// The program embeds the client, so that comes first; it is left alone when nothing has changed.
 	command(t, root, "go", "run", "./tools/wasmbuild")
@@ -52,6 +54,17 @@ func prepare(t *testing.T) []string {
 	command(t, root, "go", "build", "-o", guest, "./tools/pionpeer/guest")
 	install(t, cache)
 	return append(os.Environ(), "CHROMIUM="+chromium, "PORTICO_E2E_BUILD="+cache, "PORTICO_BIN="+portico, "PORTICO_GUEST="+guest)
+}
+
+// consult reads the folders that the programs are made of, so that `go test` sees what a result depends on and does not repeat
+// an old one from its cache.
+func consult(t *testing.T, root string) {
+	t.Helper()
+	for _, dir := range []string{"edge", "relay", "shared", "tools", "wasm", "web"} {
+		if err := filepath.WalkDir(filepath.Join(root, dir), func(_ string, _ fs.DirEntry, err error) error { return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // install brings playwright-core of the lock file into the cache, unless it is there already.

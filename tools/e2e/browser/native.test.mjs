@@ -7,7 +7,7 @@ import path from 'node:path';
 import {createInterface} from 'node:readline';
 import test from 'node:test';
 import {buildFolder, launch, openPage} from './lib/browser.mjs';
-import {enter, PATIENCE, say, waitForText, waitForTiles} from './lib/demo.mjs';
+import {enter, PATIENCE, say, step, waitForText, waitForTiles} from './lib/demo.mjs';
 import {assertMoves, assertSounds} from './lib/media.mjs';
 import {startPortico} from './lib/portico.mjs';
 
@@ -65,26 +65,27 @@ test('a browser and a native participant', async (t) => {
   t.after(() => guest.program.kill('SIGKILL'));
   await guest.until(({event}) => event === 'joined', 'joined');
 
-  await t.test('the browser sees and hears the clip', async () => {
+  await step('the browser sees and hears the clip', async () => {
     const seen = await waitForTiles(page, (list) => list.some(({name, video}) => name === 'Guest' && video === 'on'), 'the guest is there');
     const {stream} = seen.find(({name}) => name === 'Guest');
-    await assertMoves(page, stream, 'the clip');
+    const [red] = await assertMoves(page, stream, 'the clip');
+    assert.ok(red > 60, `the clip is colourful and the browser's own picture green; red is ${red}`);
     await assertSounds(page, stream, 'the clip');
   });
 
-  await t.test('the guest receives pictures and sound of the browser', async () => {
+  await step('the guest receives pictures and sound of the browser', async () => {
     const arrives = (kind, enough) => guest.until(({event, kind: of, counts}) => event === 'media' && of === kind && enough(counts), `${kind} of the browser`);
     const {counts} = await arrives('video', ({frames, keyFrames}) => frames >= 15 && keyFrames >= 1);
     t.diagnostic(`video at the guest: ${JSON.stringify(counts)}`);
     await arrives('audio', ({packets}) => packets >= 50);
   });
 
-  await t.test('messages go through', async () => {
+  await step('messages go through', async () => {
     await say(page, 'hello native');
     await guest.until(({event, message}) => event === 'message' && message === 'hello native', 'the message');
   });
 
-  await t.test('the guest leaves', async () => {
+  await step('the guest leaves', async () => {
     assert.equal(await guest.leave(), 0);
     await waitForTiles(page, (list) => !list.some(({name}) => name === 'Guest'), 'the guest is gone');
     await waitForText(page, '#count', /Only you/);

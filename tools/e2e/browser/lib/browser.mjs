@@ -38,7 +38,9 @@ export async function openPage(browser, url, {quality = 'low', prepare = () => {
   page.on('console', (message) => {
     if (message.type() === 'error') page.faults.push(message.text());
   });
-  await page.addInitScript((value) => localStorage.setItem('portico.demo', JSON.stringify({quality: value})), quality);
+  await page.addInitScript((value) => {
+    if (origin !== 'null') localStorage.setItem('portico.demo', JSON.stringify({quality: value})); // about:blank has no storage
+  }, quality);
   await page.goto(url);
   return page;
 }

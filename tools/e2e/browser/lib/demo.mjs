@@ -4,11 +4,23 @@ import assert from 'node:assert/strict';
 
 export const PATIENCE = 20_000; // ms; a wait that takes this long has failed, however slow the machine
 
+// step names one part of a long test: the first that fails ends the test, since the rest builds on it.
+export async function step(name, run) {
+  try {
+    await run();
+  } catch (error) {
+    error.message = `${name}: ${error.message}`;
+    throw error;
+  }
+}
+
 // enter fills in the name and presses Join; it returns when the call is on the screen.
 export async function enter(page, name) {
   if (name) await page.fill('#name', name);
   await page.click('#join');
-  await page.waitForSelector('#call:not([hidden])', {timeout: PATIENCE});
+  await page.waitForSelector('#call:not([hidden])', {timeout: PATIENCE}).catch(async () => {
+    assert.fail(`${name ?? 'Guest'} did not get in; the page says: ${await page.textContent('#join-problem')}; faults: ${page.faults.join('; ')}`);
+  });
 }
 
 // waitForTiles waits until accept(tiles) holds, and says what was seen last when it never does. A tile is

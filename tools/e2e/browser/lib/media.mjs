@@ -32,13 +32,14 @@ export async function watchPeers(context) {
   });
 }
 
-// assertMoves draws frames of a stream's video to a canvas until two of them differ clearly and neither is of one colour.
+// assertMoves draws frames of a stream's video to a canvas until two of them differ clearly and are not of one colour. It returns
+// the mean of red, green and blue of the last one, each from 0 to 255.
 export async function assertMoves(page, stream, what) {
   const seen = await page.evaluate(async ([id, patience]) => {
     const [width, height] = [80, 60];
     const video = document.querySelector(`.tile[data-stream="${id}"] video`);
     const context = new OffscreenCanvas(width, height).getContext('2d', {willReadFrequently: true});
-    const result = {frames: 0, difference: 0, spread: 0};
+    const result = {frames: 0, difference: 0, spread: 0, mean: []};
     const deadline = performance.now() + patience;
     const next = () => new Promise((resolve) => {
       const timer = setTimeout(() => resolve(false), deadline - performance.now());
@@ -56,11 +57,34 @@ export async function assertMoves(page, stream, what) {
       result.spread = Math.max(...values) - Math.min(...values);
       first ??= values;
       result.difference = values.reduce((sum, value, index) => sum + Math.abs(value - first[index]), 0) / values.length;
+      result.mean = [0, 1, 2].map((colour) => values.filter((_, index) => index % 3 === colour).reduce((sum, value) => sum + value, 0) * 3 / values.length);
       if (result.spread > 40 && result.difference > 1.5) break;
     }
     return result;
   }, [stream, PATIENCE]);
   assert.ok(seen.frames >= 2 && seen.spread > 40 && seen.difference > 1.5, `${what}: no moving picture: ${JSON.stringify(seen)}`);
+  return seen.mean;
+}
+
+// assertStands compares two streams: the pictures of one have stopped while the other's go on.
+export async function assertStands(page, still, moving, what) {
+  const counts = await page.evaluate(async (ids) => {
+    const counts = [0, 0];
+    await new Promise((resolve) => {
+      for (const [index, id] of ids.entries()) {
+        const video = document.querySelector(`.tile[data-stream="${id}"] video`);
+        const count = () => {
+          counts[index]++;
+          if (counts[1] === 15) resolve();
+          else video.requestVideoFrameCallback(count);
+        };
+        video.requestVideoFrameCallback(count);
+      }
+    });
+    return counts;
+  }, [still, moving]);
+  // What was under way when the picture was paused still arrives.
+  assert.ok(counts[0] <= 3, `${what}: ${counts[0]} pictures while the other stream had ${counts[1]}`);
 }
 
 // assertSounds listens to a stream's audio track until it is clearly not silent.

@@ -9,6 +9,7 @@ import {createInterface} from 'node:readline';
 import {buildFolder} from './browser.mjs';
 
 const START = 30_000; // ms
+const STOP = 20_000; // ms; longer than an orderly stop may take
 
 // startPortico starts the program with data of its own and returns {address, token, stop, kill} when it is ready. stop is the orderly
 // way and fails when the program does not end well; kill is the power cut.
@@ -19,7 +20,7 @@ export async function startPortico() {
   ], {stdio: ['ignore', 'pipe', 'pipe']});
   const lines = [];
   const exited = once(program, 'exit').then(([code, signal]) => code ?? signal);
-  const said = () => lines.slice(-40).join('\n');
+  const said = (count = 40) => lines.slice(-count).join('\n');
 
   const address = await new Promise((resolve, reject) => {
     const timer = setTimeout(() => reject(new Error(`portico was not ready after ${START} ms:\n${said()}`)), START);
@@ -41,7 +42,10 @@ export async function startPortico() {
 
   async function end(signal) {
     if (program.exitCode === null && program.signalCode === null) program.kill(signal);
+    // A Go program that hangs tells where when it gets SIGQUIT.
+    const hung = setTimeout(() => program.kill('SIGQUIT'), STOP);
     const how = await exited;
+    clearTimeout(hung);
     await rm(data, {recursive: true, force: true});
     return how;
   }
@@ -58,7 +62,7 @@ export async function startPortico() {
     },
     async stop() {
       const how = await end('SIGTERM');
-      if (how !== 0 && !killed) throw new Error(`portico ended with ${how}:\n${said()}`);
+      if (how !== 0 && !killed) throw new Error(`portico ended with ${how}:\n${said(2000)}`);
     },
     async kill() {
       killed = true;
