@@ -79,6 +79,7 @@ type peer struct {
 	sender    *webrtc.RTPSender
 	out       webrtc.TrackLocalWriter
 	header    rtp.Header // scratch of writeRTP
+	control   *control
 }
 
 // newPeer makes a PeerConnection that waits for start.
@@ -96,6 +97,7 @@ func newPeer(t *transport, o *offer) (*peer, error) {
 		return nil, fmt.Errorf("make a PeerConnection: %w", err)
 	}
 	p := &peer{transport: t, pc: pc}
+	p.control = newControl(p.writeRTCP)
 	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { _ = t.loop.Post(t.stateChanged) }) // refused at the end
 	if err := p.openSender(api); err != nil {
 		p.close()
@@ -192,7 +194,7 @@ func (p *peer) writeRTP(packet []byte) error {
 	return err
 }
 
-// writeRTCP sends one compound.
+// writeRTCP sends one compound; only control calls it.
 func (p *peer) writeRTCP(compound []byte) error {
 	raw := rtcp.RawPacket(compound)
 	return p.pc.WriteRTCP([]rtcp.Packet{&raw})
@@ -206,6 +208,7 @@ func (p *peer) close() {
 	if err := p.pc.GracefulClose(); err != nil {
 		p.transport.log.Debug("closing was not clean", "err", err)
 	}
+	p.control.close()
 }
 
 // writerTrack is a track only by name: it is how pion hands out the writer of a sender.

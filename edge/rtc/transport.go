@@ -68,7 +68,7 @@ func (t *transport) negotiate(o *offer) {
 	}
 	if o.open() {
 		if err := t.connect(o); err != nil {
-			t.log.Warn("transport failed", "err", err)
+			t.log.Warn("transport cannot be made", "err", err)
 			t.fail(ReasonICE)
 			return
 		}
@@ -199,6 +199,7 @@ func (t *transport) startSession(s *session) {
 	for _, x := range starts {
 		x.out.SetSource(x.in, e.now())
 	}
+	t.log.Info("session ready", "session", s.id, "publishes", s.publishes)
 	t.events.SessionReady(t.id, s.id, tracks)
 }
 
@@ -244,6 +245,7 @@ func (t *transport) fail(reason string) {
 	e.mu.Unlock()
 	effects.run(e.now())
 	_ = t.loop.Post(func() {
+		t.log.Info("transport failed", "reason", reason)
 		t.events.TransportFailed(t.id, reason)
 		t.shut()
 	})
@@ -304,10 +306,11 @@ func (t *transport) WriteRTP(packet []byte) error {
 	return errGone
 }
 
-// WriteRTCP implements sfu.Sink; it also carries what upstreams ask for.
+// WriteRTCP implements sfu.Sink; it also carries what upstreams ask for. It only queues, so that any goroutine may call it.
 func (t *transport) WriteRTCP(compound []byte) error {
 	if p := t.carrier.Load(); p != nil {
-		return p.writeRTCP(compound)
+		p.control.send(compound)
+		return nil
 	}
 	return errGone
 }
