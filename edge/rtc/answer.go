@@ -104,9 +104,7 @@ func writeSection(line func(...string), s *section, d decision, l local) {
 	if f != nil {
 		writeFormat(line, s, f, d.direction)
 	}
-	if d.direction == "" {
-		return
-	}
+	// Also in an inactive section: a client that once negotiated simulcast on it makes no further offer without the rid's.
 	for _, e := range s.ext {
 		if slices.Contains(wantedExtensions[s.kind], e.uri) {
 			line("a=extmap:", strconv.Itoa(int(e.id)), " ", e.uri)

@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/pion/ice/v4"
 	pion "github.com/pion/logging"
 	"github.com/pion/webrtc/v4"
 	"portico/shared/conference"
@@ -25,7 +24,7 @@ type Engine struct {
 	config   Config
 	log      *slog.Logger
 	conn     net.PacketConn
-	mux      ice.UDPMux
+	mux      *udpMux
 	logs     pion.LoggerFactory
 	settings webrtc.SettingEngine // copied for each PeerConnection
 	media    *webrtc.MediaEngine
@@ -103,7 +102,7 @@ func (e *Engine) prepare() error {
 	if _, err := e.certificates.get(time.Now()); err != nil {
 		return fmt.Errorf("rtc: make a certificate: %w", err)
 	}
-	e.mux = ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: e.conn, Logger: e.logs.NewLogger("udpmux")})
+	e.mux = newUDPMux(e.conn, e.config.AllowLoopback)
 	e.settings = newSettings(e.config, e.mux, e.logs)
 	return nil
 }
@@ -130,9 +129,7 @@ func (e *Engine) Close() error {
 	for _, t := range running {
 		<-t.loop.Done()
 	}
-	err := e.mux.Close()
-	_ = e.conn.Close() // the mux has closed it; twice is an error of no interest
-	return err
+	return e.mux.Close()
 }
 
 // Publish declares a publication. Its m-lines are answered from the next offer on that has one of them.
@@ -244,21 +241,29 @@ func (e *Engine) find(participant, id string) (*transport, error) {
 // Offer takes a client's offer; the answer goes to Events. It fails with ErrNoTransport, ErrBadOffer when it cannot be read or
 // answered, or ErrTooMany when too many wait for their answers.
 func (e *Engine) Offer(participant, transport, sdp string) error {
-	o, err := parseOffer(sdp, offerLimits{bytes: e.config.MaxOffer, sections: e.config.MaxMLines})
 	e.mu.Lock()
-	defer e.mu.Unlock()
-	t, missing := e.find(participant, transport)
-	switch {
-	case missing != nil:
-		return missing
-	case err != nil:
-		t.log.Warn("offer refused", "err", err)
-		return err
-	case t.offers >= maxPendingOffers:
-		return ErrTooMany
+	t, err := e.find(participant, transport)
+	if err == nil && t.offers >= maxPendingOffers {
+		err = ErrTooMany
 	}
-	t.offers++
-	return t.post(func() { t.negotiate(o) })
+	if err == nil {
+		t.offers++
+	}
+	e.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	o, err := parseOffer(sdp, offerLimits{bytes: e.config.MaxOffer, sections: e.config.MaxMLines})
+	if err == nil {
+		err = t.post(func() { t.negotiate(o) })
+	}
+	if err != nil {
+		t.log.Warn("offer refused", "err", err)
+		e.mu.Lock()
+		t.offers--
+		e.mu.Unlock()
+	}
+	return err
 }
 
 // Candidate takes a candidate of the client as it wrote it, with or without "a=" before. An empty one, one that makes no

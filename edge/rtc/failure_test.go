@@ -277,7 +277,7 @@ func TestNoAddress(t *testing.T) {
 	}
 	o.next("session failed")
 	o.next("transport failed")
-	if got := <-messages; !strings.Contains(got, "transport failed") {
+	if got := <-messages; got != "transport cannot be made" {
 		t.Errorf("logged %q", got)
 	}
 }

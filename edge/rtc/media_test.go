@@ -18,8 +18,7 @@ func watch(t *testing.T, e *Engine, name, from string) *client {
 	c.receive(conference.Video)
 	c.subscribe(name, SubTrack{conference.Video, "0", from})
 	c.negotiate()
-	c.next("transport ready")
-	c.next("session ready")
+	c.up()
 	return c
 }
 
@@ -215,9 +214,7 @@ func TestStopEndsForwarding(t *testing.T) {
 	e.Stop("unknown")
 	alice.frame(interFrame)
 	carol.read(carols.track)
-	if out := e.Stats().PacketsOut; out != 3 {
-		t.Errorf("%d packets went out", out)
-	}
+	waitFor(t, "3 packets to go out", func() bool { return e.Stats().PacketsOut == 3 })
 	bob.quiet()
 	// Stopping your own publication while you watch it is a loss of the source.
 	alice.receive(conference.Video)
@@ -246,8 +243,7 @@ func TestMLineRests(t *testing.T) {
 	bob.subscribe("bob", SubTrack{conference.Video, "0", "alice-pub-1"})
 	text, candidates := bob.makeOffer()
 	bob.finish(text, candidates)
-	bob.next("transport ready")
-	bob.next("session ready")
+	bob.up()
 	alice.frame(keyFrame)
 	r := bob.arrived()
 	bob.read(r.track)
@@ -294,8 +290,7 @@ func TestOtherAudioCodecs(t *testing.T) {
 		alice.send(track)
 		alice.publish("x", decls(0, conference.Audio))
 		alice.negotiate()
-		alice.next("transport ready")
-		if got := alice.next("session ready").tracks[0].Format; got != c.format {
+		if got := alice.up().tracks[0].Format; got != c.format {
 			t.Errorf("%s is reported as %+v", name, got)
 		}
 		bob := newClientWith(t, e, "bob", register)

@@ -12,6 +12,7 @@ type Stats struct {
 	PacketsRequested     uint64 // of publishers, by NACK
 	KeyFramesRequested   uint64 // of publishers
 	Unrouted             uint64 // packets that belong to no track
+	SocketDrops          uint64 // datagrams that came faster than a transport took them
 	Drops                sfu.Drops
 }
 
@@ -51,6 +52,7 @@ func (e *Engine) Stats() Stats {
 			}
 		}
 	}
+	s.SocketDrops = e.mux.dropped.Load()
 	for _, t := range e.transports {
 		s.Unrouted += t.streams.unrouted.Load()
 	}

@@ -1,7 +1,5 @@
 package inspect
 
-import "encoding/binary"
-
 // NAL unit types of H.264 and of its RTP payloads (RFC 6184 section 5.4).
 const (
 	nalIDR   = 5
@@ -34,7 +32,7 @@ func H264(payload []byte) Picture {
 func stapA(b []byte) Picture {
 	var found Picture
 	for len(b) > 2 {
-		n := int(binary.BigEndian.Uint16(b))
+		n := int(be16(b))
 		if n == 0 || len(b) < 2+n {
 			break
 		}

@@ -17,8 +17,6 @@
 // (4 bits id, 4 bits length less 1), profile 0x100x of two (id, length), RFC 8285.
 package inspect
 
-import "encoding/binary"
-
 // FixedHeader is the length of an RTP header without CSRCs and extension, in bytes.
 const FixedHeader = 12
 
@@ -50,17 +48,17 @@ func ParseHeader(packet []byte) (h Header, ok bool) {
 	}
 	h.Marker = packet[1]&0x80 != 0
 	h.PayloadType = packet[1] & 0x7f
-	h.Sequence = binary.BigEndian.Uint16(packet[2:])
-	h.Timestamp = binary.BigEndian.Uint32(packet[4:])
-	h.SSRC = binary.BigEndian.Uint32(packet[8:])
+	h.Sequence = be16(packet[2:])
+	h.Timestamp = be32(packet[4:])
+	h.SSRC = be32(packet[8:])
 	h.Size = FixedHeader + 4*int(packet[0]&0x0f)
 	if packet[0]&0x10 != 0 {
 		if len(packet) < h.Size+4 {
 			return h, false
 		}
-		h.profile = binary.BigEndian.Uint16(packet[h.Size:])
+		h.profile = be16(packet[h.Size:])
 		h.extension = h.Size + 4
-		h.end = h.extension + 4*int(binary.BigEndian.Uint16(packet[h.Size+2:]))
+		h.end = h.extension + 4*int(be16(packet[h.Size+2:]))
 		h.Size = h.end
 	}
 	if len(packet) < h.Size {
@@ -130,3 +128,9 @@ func twoByteElement(b []byte, id uint8) ([]byte, bool) {
 	}
 	return nil, false
 }
+
+func be16(b []byte) uint16 { return uint16(b[0])<<8 | uint16(b[1]) }
+
+func be32(b []byte) uint32 { return uint32(be16(b))<<16 | uint32(be16(b[2:])) }
+
+func le16(b []byte) uint16 { return uint16(b[0]) | uint16(b[1])<<8 }

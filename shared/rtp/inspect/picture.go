@@ -1,7 +1,5 @@
 package inspect
 
-import "encoding/binary"
-
 // Picture is what a payload says of the picture it belongs to.
 type Picture struct {
 	KeyFrame bool // the payload is where a key frame can be entered: a decoder that starts here needs nothing before
@@ -63,8 +61,8 @@ func VP8(payload []byte) Picture {
 	}
 	return Picture{
 		KeyFrame: true,
-		Width:    int(binary.LittleEndian.Uint16(frame[6:]) & 0x3fff),
-		Height:   int(binary.LittleEndian.Uint16(frame[8:]) & 0x3fff),
+		Width:    int(le16(frame[6:]) & 0x3fff),
+		Height:   int(le16(frame[8:]) & 0x3fff),
 	}
 }
 
@@ -124,7 +122,7 @@ func vp9Structure(b []byte) (width, height, size int) {
 			return 0, 0, 0
 		}
 		last := b[size+4*(layers-1):]
-		width, height = int(binary.BigEndian.Uint16(last)), int(binary.BigEndian.Uint16(last[2:]))
+		width, height = int(be16(last)), int(be16(last[2:]))
 		size += 4 * layers
 	}
 	if b[0]&0x08 != 0 {
