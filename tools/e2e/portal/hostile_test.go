@@ -57,7 +57,10 @@ func heap() float64 {
 	return float64(m.HeapInuse) / (1 << 20)
 }
 
-func (e *edge) host() string { return strings.TrimPrefix(e.url, "http://") }
+func (e *edge) host() string {
+	_, host, _ := strings.Cut(e.url, "://")
+	return host
+}
 
 // socket opens a raw websocket session of Engine.IO 4 and connects the namespace.
 func (e *edge) socket(t *testing.T) wsconn.Conn {

@@ -22,6 +22,7 @@ import (
 // edge is a running edge, and its management API as the sample service sees it.
 type edge struct {
 	t    *testing.T
+	node *node.Node
 	url  string
 	api  *manage.Client
 	room string
@@ -52,7 +53,10 @@ func startEdge(t *testing.T, change ...func(*config.Settings)) *edge {
 			t.Errorf("stop: %v", err)
 		}
 	})
-	e := &edge{t: t, url: fmt.Sprintf("http://127.0.0.1:%d", sockets.Port())}
+	e := &edge{t: t, node: n, url: fmt.Sprintf("http://127.0.0.1:%d", sockets.Port())}
+	if _, ok := cfg.Certificate(); ok {
+		e.url = n.URL()
+	}
 	s, err := store.OpenSQLite(t.Context(), cfg.DataDir, store.Limits{})
 	if err != nil {
 		t.Fatal(err)
