@@ -115,7 +115,7 @@ func (p *participant) away(c *connection) (stays bool) {
 		p.left = true
 		return false
 	}
-	p.timer = time.AfterFunc(p.portal.options.ReconnectionTimeout, func() { p.portal.leaveSoon(p) })
+	p.timer = time.AfterFunc(p.portal.options.ReconnectionTimeout, func() { p.portal.expire(p) })
 	return true
 }
 
@@ -155,10 +155,15 @@ func (p *participant) bind(c *connection, replay bool, acknowledge func(missed [
 }
 
 // leave ends the participant here: nothing is told any more, no ticket brings it back. It tells whether this call did it.
-func (p *participant) leave() bool {
+func (p *participant) leave() bool { return p.leaveUnless(func() bool { return false }) }
+
+// leaveAway is leave for a participant that is away; one that has come back in the meantime stays.
+func (p *participant) leaveAway() bool { return p.leaveUnless(func() bool { return p.conn != nil }) }
+
+func (p *participant) leaveUnless(stays func() bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.left {
+	if p.left || stays() {
 		return false
 	}
 	p.left = true
@@ -188,6 +193,16 @@ func (p *participant) Drop() {
 // leaveSoon ends a participant from where one must not wait: a timer, or the room's own Loop.
 func (p *Portal) leaveSoon(who *participant) {
 	_ = p.group.Go(func(context.Context) { p.leave(who) }) // refused only when the portal closes, and every room with it
+}
+
+// expire is Timer100: it ends a participant that is still away.
+func (p *Portal) expire(who *participant) {
+	_ = p.group.Go(func(context.Context) {
+		if who.leaveAway() {
+			p.forget(who)
+			p.options.Rooms.Leave(context.Background(), who.room, who.id)
+		}
+	})
 }
 
 // leave ends a participant: it leaves its room, and a connection it still has is disconnected.

@@ -76,7 +76,7 @@ func New(s Settings) (*Client, error) {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return nil, fmt.Errorf("%q is not the address of an edge: give one like http://127.0.0.1:8080 with -url or PORTICO_URL", s.URL)
 	case s.Service == "":
-		return nil, errors.New("no service named: give its id with -service or PORTICO_SERVICE")
+		return nil, errors.New("no service named: give its id with -service or PORTICO_SERVICE; on the machine of an edge, `portico keys` shows both id and key")
 	case s.Key == "":
 		return nil, errors.New("no service key: put it into PORTICO_KEY or into a file named by -key-file")
 	case strings.ContainsAny(s.Service, ",= \r\n"):
