@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"portico/edge/sfu"
 	"portico/shared/metrics"
 )
 
@@ -51,5 +52,30 @@ func (n *Node) observe() {
 		emit(1, float64(c.Participants))
 		emit(2, float64(c.Publications))
 		emit(3, float64(c.Subscriptions))
+	})
+	n.metrics.Source([]metrics.Series{
+		{Name: "portico_transports", Help: "PeerConnections."},
+		{Name: "portico_tracks", Help: "Published tracks, each encoding counting one."},
+		{Name: "portico_rtp_packets_total", Help: "RTP packets by direction; out counts each subscriber and retransmissions.", Labels: []string{"direction"}},
+		{Name: "portico_rtp_bytes_total", Help: "Bytes of those.", Labels: []string{"direction"}},
+		{Name: "portico_rtp_resent_packets_total", Help: "Packets that were sent again because a subscriber asked."},
+		{Name: "portico_rtp_requests_total", Help: "What publishers were asked for: packets, or key frames.", Labels: []string{"of"}},
+		{Name: "portico_rtp_dropped_packets_total", Help: "Packets that were not forwarded, by reason.", Labels: []string{"reason"}},
+	}, func(emit func(int, float64, ...string)) {
+		s := n.engine.Stats()
+		emit(0, float64(s.Transports))
+		emit(1, float64(s.Tracks))
+		emit(2, float64(s.PacketsIn), "in")
+		emit(2, float64(s.PacketsOut), "out")
+		emit(3, float64(s.BytesIn), "in")
+		emit(3, float64(s.BytesOut), "out")
+		emit(4, float64(s.Resent))
+		emit(5, float64(s.PacketsRequested), "packet")
+		emit(5, float64(s.KeyFramesRequested), "key_frame")
+		emit(6, float64(s.Unrouted), "unrouted")
+		emit(6, float64(s.SocketDrops), "socket")
+		for i, count := range s.Drops {
+			emit(6, float64(count), sfu.Drop(i).String())
+		}
 	})
 }
