@@ -10,6 +10,12 @@ import (
 
 // observe describes the edge's parts on the metrics page.
 func (n *Node) observe() {
+	n.observePortal()
+	n.observeRooms()
+	n.observeMedia()
+}
+
+func (n *Node) observePortal() {
 	n.metrics.Source([]metrics.Series{
 		{Name: "portico_portal_connections", Help: "Open Socket.IO sessions."},
 		{Name: "portico_portal_connections_total", Help: "Socket.IO sessions since the start."},
@@ -39,6 +45,9 @@ func (n *Node) observe() {
 		emit(1, float64(c.Requests-c.RequestsRefused), "ok")
 		emit(1, float64(c.RequestsRefused), "refused")
 	})
+}
+
+func (n *Node) observeRooms() {
 	n.metrics.Source([]metrics.Series{
 		{Name: "portico_rooms", Help: "Active rooms."},
 		{Name: "portico_participants", Help: "Participants in them."},
@@ -53,6 +62,9 @@ func (n *Node) observe() {
 		emit(2, float64(c.Publications))
 		emit(3, float64(c.Subscriptions))
 	})
+}
+
+func (n *Node) observeMedia() {
 	n.metrics.Source([]metrics.Series{
 		{Name: "portico_transports", Help: "PeerConnections."},
 		{Name: "portico_tracks", Help: "Published tracks, each encoding counting one."},
