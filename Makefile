@@ -52,9 +52,10 @@ test-js:
 		./shared/jsonvalue ./shared/conference ./shared/portalproto ./shared/engineio ./shared/socketio ./shared/client ./wasm/...
 
 fuzz: go ## run every fuzz target for FUZZTIME (default 5s)
-	@$(GO) list ./... | while read -r p; do \
+	@for p in $$($(GO) list ./...); do \
 		for f in $$($(GO) test -list '^Fuzz' $$p 2>/dev/null | grep '^Fuzz'); do \
-			echo "$$p $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p | tail -n 1 || exit 1; \
+			echo "$$p $$f"; \
+			said=$$($(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p 2>&1) || { echo "$$said"; exit 1; }; \
 		done; done
 
 bench: go ## run the benchmarks

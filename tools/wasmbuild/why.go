@@ -72,7 +72,7 @@ func attribute(module []byte, packages []string) (sizes map[string]int, data int
 		case sectionImport:
 			imports = section.uint() // Go imports functions only
 		case sectionCode:
-			for range section.uint() {
+			for n := section.uint(); n > 0 && !section.bad; n-- { // the number may be a lie
 				bodies = append(bodies, len(section.take(section.uint())))
 			}
 		case sectionData:
