@@ -21,8 +21,10 @@ type decision struct {
 	closed    bool    // port 0: the client refused it, or it is nothing we could ever use
 	direction string  // recvonly or sendonly; empty: inactive
 	format    *format // the chosen one; nil when inactive
+	rtx       *format // the one on which its packets are sent again; nil without
 	rids      []string
 	ssrc      uint32 // of a sendonly section, with stream and track
+	rtxSSRC   uint32 // and, with rtx, of what is sent again
 	stream    string // msid
 	track     string
 }
@@ -80,6 +82,9 @@ func writeSection(line func(...string), s *section, d decision, l local) {
 	if f != nil {
 		payload = strconv.Itoa(int(f.payloadType))
 	}
+	if d.rtx != nil {
+		payload += " " + strconv.Itoa(int(d.rtx.payloadType))
+	}
 	line("m=", s.media, " 9 ", s.proto, " ", payload)
 	line("c=IN IP4 0.0.0.0")
 	line("a=rtcp:9 IN IP4 0.0.0.0")
@@ -103,6 +108,9 @@ func writeSection(line func(...string), s *section, d decision, l local) {
 	}
 	if f != nil {
 		writeFormat(line, s, f, d.direction)
+	}
+	if d.rtx != nil {
+		writeFormat(line, s, d.rtx, "")
 	}
 	// Also in an inactive section: a client that once negotiated simulcast on it makes no further offer without the rid's.
 	for _, e := range s.ext {
@@ -157,8 +165,15 @@ func writeStreams(line func(...string), d decision) {
 	if d.ssrc != 0 {
 		ssrc := strconv.FormatUint(uint64(d.ssrc), 10)
 		line("a=msid:", d.stream, " ", d.track)
-		line("a=ssrc:", ssrc, " cname:", d.stream)
-		line("a=ssrc:", ssrc, " msid:", d.stream, " ", d.track)
+		ssrcs := []string{ssrc}
+		if d.rtx != nil {
+			ssrcs = append(ssrcs, strconv.FormatUint(uint64(d.rtxSSRC), 10))
+			line("a=ssrc-group:FID ", strings.Join(ssrcs, " "))
+		}
+		for _, n := range ssrcs {
+			line("a=ssrc:", n, " cname:", d.stream)
+			line("a=ssrc:", n, " msid:", d.stream, " ", d.track)
+		}
 	}
 }
 

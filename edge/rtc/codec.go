@@ -1,6 +1,7 @@
 package rtc
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -15,7 +16,7 @@ type codec struct {
 	channels int
 }
 
-// codecs are all that can be forwarded. Of VP9 only profile 0 and of H.264 only packetisation mode 1 or above.
+// codecs are all that can be forwarded. Of VP9 and AV1 only profile 0 and of H.264 only packetisation mode 1 or above.
 var codecs = []codec{
 	{conference.Audio, "opus", 48000, 2},
 	{conference.Audio, "g722", 8000, 1},
@@ -24,6 +25,7 @@ var codecs = []codec{
 	{conference.Video, "vp8", 90000, 0},
 	{conference.Video, "vp9", 90000, 0},
 	{conference.Video, "h264", 90000, 0},
+	{conference.Video, "av1", 90000, 0},
 }
 
 // staticFormats are the payload types that need no rtpmap (RFC 3551 section 6).
@@ -64,6 +66,9 @@ func (f *format) forwardable(kind conference.Kind) bool {
 		case "vp9":
 			profile := f.parameter("profile-id")
 			return profile == "" || profile == "0"
+		case "av1":
+			profile := f.parameter("profile")
+			return profile == "" || profile == "0"
 		case "h264":
 			mode := f.parameter("packetization-mode")
 			return mode != "" && mode != "0"
@@ -71,6 +76,21 @@ func (f *format) forwardable(kind conference.Kind) bool {
 		return true
 	}
 	return false
+}
+
+// rtxOf is the format on which packets of f are sent again (RFC 4588 section 8.6), nil when there is none, or when losses are
+// not reported.
+func (s *section) rtxOf(f *format) *format {
+	if s.kind != conference.Video || !slices.Contains(f.feedback, "nack") {
+		return nil
+	}
+	for i := range s.formats {
+		x := &s.formats[i]
+		if x.name == "rtx" && x.clock == f.clock && x.parameter("apt") == strconv.Itoa(int(f.payloadType)) {
+			return x
+		}
+	}
+	return nil
 }
 
 // reported is the format in the words of the portal protocol (section 8.6).

@@ -111,6 +111,8 @@ type TrackDecl struct {
 	Kind   conference.Kind
 	Mid    string
 	Source string // handed through to conference.Track
+	// ScalabilityMode is the one of WebRTC SVC that the track is sent with, empty when the client does not say.
+	ScalabilityMode string
 }
 
 // SubTrack declares a track that will be received on the m-line Mid: the published track with the id From.

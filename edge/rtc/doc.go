@@ -6,7 +6,8 @@
 //
 // Clients always offer and the edge always answers (portal protocol section 8). The offers are read and the answers written
 // here (offer.go, plan.go, answer.go: pure), because the protocol asks for answers that a general WebRTC stack does not give:
-// refused m-lines that stay open, mids used again, codecs chosen by room and source. pion/webrtc does ICE, DTLS and SRTP beneath
+// refused m-lines that stay open, mids used again, codecs chosen by room and source. Lost packets are sent again on RTX where the
+// client offers it, both ways, and what comes on it is restored before it is routed. pion/webrtc does ICE, DTLS and SRTP beneath
 // (peer.go); it sees each PeerConnection as two m-lines that never change, and hands every packet over by the SSRC. That
 // file is all there is to replace for a faster path.
 //

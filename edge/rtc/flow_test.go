@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 	"portico/shared/conference"
@@ -416,4 +417,41 @@ func TestPublishesWhatIsLeft(t *testing.T) {
 	}
 	// The mid that was dropped is free.
 	c.publish("y", decls(0, conference.Audio))
+}
+
+// TestAssociationEndsAndBeginsAnew: a client that ends the DTLS association and then makes an offer again goes on with its
+// sessions, as Chromium does when its first m-line is stopped.
+func TestAssociationEndsAndBeginsAnew(t *testing.T) {
+	e := newEngine(t, nil)
+	alice := newSource(t, e, "alice")
+	bob := watch(t, e, "bob", "alice-pub-1")
+	alice.frame(keyFrame)
+	r := bob.arrived()
+	last := bob.read(r.track)
+	if err := alice.pc.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := newClient(t, e, "alice")
+	again.owner, again.transport = alice.owner, alice.transport
+	alice.client = again
+	alice.audio, alice.video = again.track(conference.Audio), again.track(conference.Video)
+	again.send(alice.audio)
+	again.send(alice.video)
+	again.negotiate()
+	select {
+	case <-again.connected:
+	case <-time.After(patience):
+		t.Fatal("the client is not connected again")
+	}
+	alice.start()
+	if p := bob.read(r.track); p.SequenceNumber == last.SequenceNumber || p.SSRC != last.SSRC {
+		t.Errorf("%v after %v", p.Header, last.Header)
+	}
+	// And new sessions.
+	again.receive(conference.Video)
+	again.subscribe("self", SubTrack{conference.Video, "2", "alice-pub-1"})
+	again.negotiate()
+	again.next("session ready")
+	again.read(again.arrived().track)
+	again.quiet()
 }

@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,15 +57,48 @@ func TestKeyFrameIsAskedForAndForwardingBeginsThere(t *testing.T) {
 	}
 }
 
+// onlyVP8 registers VP8 without RTX beside it.
+func onlyVP8(m *webrtc.MediaEngine) error {
+	vp8 := webrtc.RTPCodecParameters{PayloadType: 96, RTPCodecCapability: webrtc.RTPCodecCapability{
+		MimeType: webrtc.MimeTypeVP8, ClockRate: 90000, RTCPFeedback: []webrtc.RTCPFeedback{{Type: "nack"}, {Type: "nack", Parameter: "pli"}},
+	}}
+	if err := m.RegisterCodec(vp8, webrtc.RTPCodecTypeVideo); err != nil {
+		return err
+	}
+	return m.RegisterCodec(webrtc.RTPCodecParameters{PayloadType: 111, RTPCodecCapability: webrtc.RTPCodecCapability{
+		MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2,
+	}}, webrtc.RTPCodecTypeAudio)
+}
+
+// ways are how packets are sent again: on a stream of their own with RTX, else as they were.
+var ways = map[string]func(*webrtc.MediaEngine) error{"RTX": nil, "same SSRC": onlyVP8}
+
+// The payload types of VP8 and of its RTX in the clients.
+const vp8Type, rtxType = 96, 97
+
 // TestSubscriberLosses: packets lost on the way to a subscriber come again.
 func TestSubscriberLosses(t *testing.T) {
+	for name, register := range ways {
+		t.Run(name, func(t *testing.T) { testSubscriberLosses(t, register) })
+	}
+}
+
+func testSubscriberLosses(t *testing.T, register func(*webrtc.MediaEngine) error) {
 	e := newEngine(t, nil)
 	alice := newSource(t, e, "alice")
 	alice.start()
-	bob := newClient(t, e, "bob")
+	bob := newClientWith(t, e, "bob", register)
 	seen := map[uint16]bool{}
+	var onRTX, again atomic.Int32
 	bob.wire.lose = func(h *rtp.Header) bool { // every seventh, the first time it comes
+		if h.PayloadType == rtxType {
+			onRTX.Add(1)
+			return false
+		}
 		first := !seen[h.SequenceNumber]
+		if !first {
+			again.Add(1)
+		}
 		seen[h.SequenceNumber] = true
 		return first && h.SequenceNumber%7 == 0
 	}
@@ -74,7 +108,7 @@ func TestSubscriberLosses(t *testing.T) {
 	r := bob.arrived()
 	got := map[uint16]bool{}
 	first := bob.read(r.track).SequenceNumber
-	for range 200 {
+	for len(got) < 200 { // pion asks again for what came on RTX: what it gets may come more than once
 		got[bob.read(r.track).SequenceNumber] = true
 	}
 	last := first + 150 // what came later may still be on its way
@@ -83,19 +117,29 @@ func TestSubscriberLosses(t *testing.T) {
 			t.Errorf("packet %d never came", seq)
 		}
 	}
-	if e.Stats().Resent == 0 {
-		t.Error("nothing was sent again")
+	if register == nil && (onRTX.Load() == 0 || again.Load() > 0) || register != nil && (again.Load() == 0 || onRTX.Load() > 0) {
+		t.Errorf("%d packets on RTX, %d as they were; sent again: %d", onRTX.Load(), again.Load(), e.Stats().Resent)
 	}
 }
 
 // TestPublisherLosses: packets lost on the way from the publisher are asked for and reach the subscriber in their place.
 func TestPublisherLosses(t *testing.T) {
+	for name, register := range ways {
+		t.Run(name, func(t *testing.T) { testPublisherLosses(t, register) })
+	}
+}
+
+func testPublisherLosses(t *testing.T, register func(*webrtc.MediaEngine) error) {
 	e := newEngine(t, nil)
-	alice := newSource(t, e, "alice")
+	alice := newSourceOf(newClientWith(t, e, "alice", register))
 	seen := map[uint16]bool{}
+	onRTX := 0
 	alice.mu.Lock()
 	alice.loseOut = func(h *rtp.Header) bool {
-		if h.PayloadType != 96 {
+		if h.PayloadType == rtxType {
+			onRTX++
+		}
+		if h.PayloadType != vp8Type {
 			return false
 		}
 		first := !seen[h.SequenceNumber]
@@ -118,6 +162,11 @@ func TestPublisherLosses(t *testing.T) {
 	}
 	if e.Stats().PacketsRequested == 0 {
 		t.Error("nothing was asked for")
+	}
+	alice.mu.Lock()
+	defer alice.mu.Unlock()
+	if (onRTX > 0) != (register == nil) {
+		t.Errorf("%d packets on RTX", onRTX)
 	}
 }
 

@@ -36,6 +36,7 @@ type offer struct {
 	fingerprint     string // algorithm and value
 	setup           string // actpass, active or passive
 	candidates      []string
+	tag             string // mid of the section whose transport the others share; empty when there is none
 	sections        []section
 }
 
@@ -53,8 +54,13 @@ type section struct {
 	rsize     bool
 	ext       []extension
 	ssrcs     []uint32 // of media, not of repair
+	repairs   []repair
+	layers    []uint32 // SSRCs of a simulcast without rids, in its order
 	rids      []string // of a simulcast that the client wants to send, in its order
 }
+
+// repair is an SSRC on which packets of another are sent again.
+type repair struct{ ssrc, of uint32 }
 
 // extension is a header extension as offered.
 type extension struct {
@@ -225,7 +231,6 @@ func (f *format) setMap(rtpmap string) {
 }
 
 func (s *section) readAttributes(attributes []sdp.Attribute) {
-	repair := make(map[uint32]bool)
 	for _, a := range attributes {
 		fields := strings.Fields(a.Value)
 		switch a.Key {
@@ -234,24 +239,46 @@ func (s *section) readAttributes(attributes []sdp.Attribute) {
 		case "extmap":
 			s.readExtension(fields)
 		case "ssrc-group":
-			if len(fields) == 3 && fields[0] == "FID" {
-				if n, err := strconv.ParseUint(fields[2], 10, 32); err == nil {
-					repair[uint32(n)] = true
-				}
-			}
+			s.readGroup(fields)
 		case "ssrc":
 			if len(fields) == 0 {
 				continue
 			}
-			n, err := strconv.ParseUint(fields[0], 10, 32)
-			if err == nil && n != 0 && len(s.ssrcs) < maxSSRCs && !slices.Contains(s.ssrcs, uint32(n)) {
-				s.ssrcs = append(s.ssrcs, uint32(n))
+			n, ok := parseSSRC(fields[0])
+			if ok && len(s.ssrcs) < maxSSRCs && !slices.Contains(s.ssrcs, n) {
+				s.ssrcs = append(s.ssrcs, n)
 			}
 		case "simulcast":
 			s.readSimulcast(fields)
 		}
 	}
-	s.ssrcs = slices.DeleteFunc(s.ssrcs, func(n uint32) bool { return repair[n] })
+	s.ssrcs = slices.DeleteFunc(s.ssrcs, func(n uint32) bool {
+		return slices.ContainsFunc(s.repairs, func(r repair) bool { return r.ssrc == n })
+	})
+}
+
+// readGroup reads "FID media repair" (RFC 5576 section 4.2) or "SIM layer layer …", which Plan B clients wrote for simulcast.
+func (s *section) readGroup(fields []string) {
+	var members []uint32
+	for _, f := range fields[min(1, len(fields)):] {
+		n, ok := parseSSRC(f)
+		if !ok || len(members) == maxRids || slices.Contains(members, n) {
+			return
+		}
+		members = append(members, n)
+	}
+	switch {
+	case len(members) < 2:
+	case fields[0] == "FID" && len(members) == 2 && len(s.repairs) < maxSSRCs:
+		s.repairs = append(s.repairs, repair{ssrc: members[1], of: members[0]})
+	case fields[0] == "SIM" && s.layers == nil:
+		s.layers = members
+	}
+}
+
+func parseSSRC(text string) (ssrc uint32, ok bool) {
+	n, err := strconv.ParseUint(text, 10, 32)
+	return uint32(n), err == nil && n != 0
 }
 
 // readExtension reads "3 urn:…" or "3/sendonly urn:…".
@@ -312,11 +339,12 @@ func markBundle(o *offer, parsed *sdp.SessionDescription) {
 		s.bundled = !s.dead && s.kind != "" && inGroup[s.mid]
 	}
 	if len(group) > 0 {
+		o.tag = group[0]
 		return
 	}
 	for i := range o.sections {
 		if s := &o.sections[i]; !s.dead && s.kind != "" {
-			s.bundled = true
+			s.bundled, o.tag = true, s.mid
 			return
 		}
 	}

@@ -30,6 +30,7 @@ const (
 	certificateAge = 24 * time.Hour  // after which a new one is made for later transports
 	replayWindow   = 2048            // packets; retransmissions on the same SSRC come that late
 	receiveMTU     = 1600            // bytes
+	offerGrace     = 5 * time.Second // from the end of an association until its transport has failed
 )
 
 // newSettings is what all PeerConnections have in common.
@@ -80,23 +81,29 @@ type peer struct {
 	out       webrtc.TrackLocalWriter
 	header    rtp.Header // scratch of writeRTP
 	control   *control
+	identity  identity
+}
+
+// identity is what a client knows our side by before it connects.
+type identity struct {
+	certificate     webrtc.Certificate
+	ufrag, password string // empty: ICE makes them
 }
 
 // newPeer makes a PeerConnection that waits for start.
-func newPeer(t *transport, o *offer) (*peer, error) {
-	certificate, err := t.engine.certificates.get(time.Now())
-	if err != nil {
-		return nil, fmt.Errorf("make a certificate: %w", err)
-	}
+func newPeer(t *transport, id identity) (*peer, error) {
 	settings := t.engine.settings
 	settings.BufferFactory = t.buffer
+	if id.ufrag != "" {
+		settings.SetICECredentials(id.ufrag, id.password)
+	}
 	api := webrtc.NewAPI(webrtc.WithSettingEngine(settings), webrtc.WithMediaEngine(t.engine.media),
 		webrtc.WithInterceptorRegistry(&interceptor.Registry{}))
-	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{certificate}})
+	pc, err := api.NewPeerConnection(webrtc.Configuration{Certificates: []webrtc.Certificate{id.certificate}})
 	if err != nil {
 		return nil, fmt.Errorf("make a PeerConnection: %w", err)
 	}
-	p := &peer{transport: t, pc: pc}
+	p := &peer{transport: t, pc: pc, identity: id}
 	p.control = newControl(p.writeRTCP)
 	pc.OnConnectionStateChange(func(webrtc.PeerConnectionState) { _ = t.loop.Post(t.stateChanged) }) // refused at the end
 	if err := p.openSender(api); err != nil {

@@ -14,9 +14,10 @@ type plan struct {
 
 // routing is where the packets of a published m-line go.
 type routing struct {
-	mid    string
-	ssrcs  []uint32
-	routes []*route
+	mid     string
+	routes  []*route
+	ssrcs   []uint32 // of the routes, as far as they are known
+	repairs []repair
 }
 
 // verdict is what the offer says about one declared m-line.
@@ -175,22 +176,31 @@ func (p *plan) renew(l *mline, v *verdict, d *decision) {
 	}
 	s, f := v.section, v.format
 	level := s.extensionID(extAudioLevel)
-	d.format = f
+	d.format, d.rtx = f, s.rtxOf(f)
+	rtx := uint8(0)
+	if d.rtx != nil {
+		rtx = d.rtx.payloadType
+	}
 	if l.out != nil {
 		d.direction = sendOnly
-		d.ssrc, d.stream, d.track = l.ssrc, l.session.id, l.session.id+"-"+l.mid
-		l.out.Renegotiated(f.payloadType, oneByteID(level))
+		d.ssrc, d.rtxSSRC, d.stream, d.track = l.ssrc, l.rtxSSRC, l.session.id, l.session.id+"-"+l.mid
+		l.out.Renegotiated(f.payloadType, rtx, oneByteID(level))
 		return
 	}
 	d.direction = recvOnly
-	r := routing{mid: l.mid, ssrcs: s.ssrcs}
+	r := routing{mid: l.mid, ssrcs: s.ssrcs, repairs: s.repairs}
 	for _, track := range l.tracks {
 		track.encoding.Renegotiated(f.payloadType, level)
-		if track.rid != "" {
+		switch {
+		case l.grouped:
+			r.ssrcs = s.layers
+		case track.rid != "":
 			d.rids = append(d.rids, track.rid)
 			r.ssrcs = nil // the packets say which layer they are
 		}
-		r.routes = append(r.routes, &route{mid: l.mid, rid: track.rid, payloadType: f.payloadType, encoding: track.encoding, up: track.up})
+		r.routes = append(r.routes, &route{
+			mid: l.mid, rid: track.rid, payloadType: f.payloadType, rtx: rtx, encoding: track.encoding, up: track.up,
+		})
 	}
 	p.routes = append(p.routes, r)
 }

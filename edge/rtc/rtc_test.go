@@ -129,7 +129,13 @@ type source struct {
 // newSource publishes audio on mid 0 and video on mid 1 and is ready when it returns.
 func newSource(t testing.TB, e *Engine, name string) *source {
 	t.Helper()
-	s := &source{client: newClient(t, e, name), seq: 100, ts: 1000}
+	return newSourceOf(newClient(t, e, name))
+}
+
+func newSourceOf(c *client) *source {
+	c.t.Helper()
+	name := c.name
+	s := &source{client: c, seq: 100, ts: 1000}
 	s.audio, s.video = s.track(conference.Audio), s.track(conference.Video)
 	s.send(s.audio)
 	s.send(s.video)

@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"math/rand/v2"
+	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -30,6 +31,7 @@ type mline struct {
 	kind    conference.Kind
 	mid     string
 	source  string     // of a publication
+	svc     bool       // of a publication: one encoding with all layers in it
 	from    string     // of a subscription: the id of the source
 	feed    *published // and the source
 	active  bool       // of a subscription: not paused
@@ -38,9 +40,11 @@ type mline struct {
 	open     bool // the client still wants it
 	codec    string
 
-	tracks []*published      // of a publication: one, or one per rid
-	out    *sfu.Subscription // of a subscription
-	ssrc   uint32
+	tracks  []*published      // of a publication: one, or one per rid
+	grouped bool              // its rids are made up: the layers are known by their SSRCs
+	out     *sfu.Subscription // of a subscription
+	ssrc    uint32
+	rtxSSRC uint32
 }
 
 // published is a track that can be subscribed to. The Engine's mu guards its fields.
@@ -150,10 +154,7 @@ func (s *session) describe() []conference.Track {
 // publish makes the tracks of an accepted m-line. The Engine's mu is held.
 func (l *mline) publish(s *section, f *format) {
 	t := l.session.transport
-	rids := s.rids
-	if l.kind == conference.Audio || len(rids) < 2 {
-		rids = []string{""}
-	}
+	rids := l.layers(s, f)
 	for _, rid := range rids {
 		id := t.id + "-" + l.mid
 		if rid != "" {
@@ -177,12 +178,31 @@ func (l *mline) publish(s *section, f *format) {
 	}
 }
 
+// layers are the rids of the tracks that an m-line becomes: those of its simulcast, or one empty. A simulcast by SSRCs gets
+// rids by their order, and one of VP9 with a scalability mode is none (portal protocol 8.8).
+func (l *mline) layers(s *section, f *format) []string {
+	switch {
+	case l.kind == conference.Audio:
+	case len(s.rids) > 1:
+		return s.rids
+	case len(s.rids) == 0 && len(s.layers) > 1 && !(l.svc && f.name == "vp9"):
+		l.grouped = true
+		var rids []string
+		for i := range s.layers {
+			rids = append(rids, strconv.Itoa(i))
+		}
+		return rids
+	}
+	return []string{""}
+}
+
 // subscribe makes the outgoing stream of an accepted m-line. The Engine's mu is held.
 func (l *mline) subscribe(s *section, f *format) {
 	t := l.session.transport
 	l.ssrc = 1 + rand.Uint32N(1<<32-2)
+	l.rtxSSRC = 1 + (l.ssrc+rand.Uint32N(1<<32-3))%(1<<32-2) // another one
 	l.out = sfu.NewSubscription(sfu.SubscriptionConfig{
-		Video: l.kind == conference.Video, SSRC: l.ssrc, ClockRate: l.feed.clock, PayloadType: f.payloadType,
+		Video: l.kind == conference.Video, SSRC: l.ssrc, RTXSSRC: l.rtxSSRC, ClockRate: l.feed.clock, PayloadType: f.payloadType,
 		AudioLevel: oneByteID(s.extensionID(extAudioLevel)), Sink: t, Writer: t.writerFor(),
 	})
 }

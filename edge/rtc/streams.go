@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"io"
+	"maps"
 	"math/rand/v2"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,7 @@ type streams struct {
 	mu     sync.Mutex // guards the fields below; a packet takes it only until its SSRC is known
 	routes map[string][]*route
 	bySSRC map[uint32]*route
+	resent map[uint32]*route // by the SSRC on which the client sends packets again
 	outs   map[uint32]*sfu.Subscription
 	count  int // buffers made
 
@@ -46,12 +48,14 @@ type streams struct {
 	twccSent   int64
 	reportSent int64
 	reports    []feedback.Report
+	scratch    [sfu.MaxPacket + 2]byte // of ingestResent
 }
 
 // route is where the packets of one published track go.
 type route struct {
 	mid, rid    string
 	payloadType uint8
+	rtx         uint8 // payload type of packets that are sent again; 0: they come as they were
 	encoding    *sfu.Encoding
 	up          *upstream
 }
@@ -85,17 +89,29 @@ func (s *streams) negotiated(o *offer, routings []routing) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.routes == nil {
-		s.routes, s.bySSRC = make(map[string][]*route), make(map[uint32]*route)
+		s.routes, s.bySSRC, s.resent = make(map[string][]*route), make(map[uint32]*route), make(map[uint32]*route)
 	}
 	for _, r := range routings {
 		s.forget(r.mid)
-		s.routes[r.mid] = r.routes
-		if len(r.ssrcs) > 0 && len(r.routes) == 1 {
-			s.bySSRC[r.ssrcs[0]] = r.routes[0]
-			r.routes[0].up.ssrc.CompareAndSwap(0, r.ssrcs[0])
-		}
+	}
+	for _, r := range routings {
+		s.enter(r)
 	}
 	s.version.Add(1)
+}
+
+// enter makes the routes of an m-line known. mu is held.
+func (s *streams) enter(r routing) {
+	s.routes[r.mid] = r.routes
+	for i, ssrc := range r.ssrcs[:min(len(r.ssrcs), len(r.routes))] {
+		s.bySSRC[ssrc] = r.routes[i]
+		r.routes[i].up.ssrc.CompareAndSwap(0, ssrc)
+	}
+	for _, x := range r.repairs {
+		if of := s.bySSRC[x.of]; of != nil && of.mid == r.mid && of.rtx != 0 {
+			s.resent[x.ssrc] = of
+		}
+	}
 }
 
 // unroute forgets the m-line mid.
@@ -109,10 +125,8 @@ func (s *streams) unroute(mid string) {
 // forget is unroute with mu held.
 func (s *streams) forget(mid string) {
 	delete(s.routes, mid)
-	for ssrc, r := range s.bySSRC {
-		if r.mid == mid {
-			delete(s.bySSRC, ssrc)
-		}
+	for _, known := range []map[uint32]*route{s.bySSRC, s.resent} {
+		maps.DeleteFunc(known, func(_ uint32, r *route) bool { return r.mid == mid })
 	}
 }
 
@@ -138,18 +152,28 @@ func (s *streams) find(ssrc uint32, packet []byte, h *inspect.Header) *route {
 	if r := s.bySSRC[ssrc]; r != nil {
 		return r
 	}
-	if _, ok := h.Extension(packet, uint8(s.repairID.Load())); ok {
-		return nil
+	if r := s.resent[ssrc]; r != nil {
+		return r
 	}
 	r := s.byName(packet, h)
 	if r == nil {
 		r = s.byPayloadType(h.PayloadType)
 	}
-	if r != nil {
+	switch {
+	case r == nil:
+		return nil
+	case h.PayloadType == r.payloadType:
 		s.bySSRC[ssrc] = r
+	case r.resends(h.PayloadType):
+		s.resent[ssrc] = r
+	default:
+		return nil
 	}
 	return r
 }
+
+// resends tells whether packets of that type are others sent again.
+func (r *route) resends(payloadType uint8) bool { return r.rtx != 0 && payloadType == r.rtx }
 
 // byName finds the route by the mid, and the rid, in the packet.
 func (s *streams) byName(packet []byte, h *inspect.Header) *route {
@@ -159,6 +183,9 @@ func (s *streams) byName(packet []byte, h *inspect.Header) *route {
 	}
 	routes := s.routes[string(mid)]
 	rid, ok := h.Extension(packet, uint8(s.ridID.Load()))
+	if !ok {
+		rid, ok = h.Extension(packet, uint8(s.repairID.Load()))
+	}
 	for _, r := range routes {
 		if ok && r.rid == string(rid) || len(routes) == 1 && r.rid == "" {
 			return r
@@ -172,7 +199,7 @@ func (s *streams) byPayloadType(payloadType uint8) *route {
 	var found *route
 	for _, routes := range s.routes {
 		for _, r := range routes {
-			if r.payloadType != payloadType {
+			if r.payloadType != payloadType && !r.resends(payloadType) {
 				continue
 			}
 			if found != nil || r.rid != "" {
@@ -226,14 +253,30 @@ func (m *mediaEnd) Write(packet []byte) (int, error) {
 	if version := s.version.Load(); m.route == nil || m.version != version {
 		m.route, m.version = s.find(m.ssrc, packet, &h), version
 	}
-	if m.route != nil {
+	switch {
+	case m.route == nil:
+		s.unrouted.Add(1)
+	case m.route.resends(h.PayloadType):
+		s.ingestResent(m.route, packet, &h, now)
+	default:
 		m.route.up.ssrc.Store(m.ssrc)
 		_ = m.route.encoding.Ingest(packet, now) // it counts what it refuses
-	} else {
-		s.unrouted.Add(1)
 	}
 	t.feedBack(now)
 	return len(packet), nil
+}
+
+// ingestResent restores a packet from the one that it was sent again in: the payload of that begins with its number (RFC 4588
+// section 4). One without a payload only probes the network.
+func (s *streams) ingestResent(r *route, packet []byte, h *inspect.Header, now int64) {
+	if len(packet)-h.Size-h.Padding < 2 || len(packet) > len(s.scratch) {
+		return
+	}
+	n := copy(s.scratch[:], packet[:h.Size])
+	n += copy(s.scratch[n:], packet[h.Size+2:])
+	s.scratch[1] = s.scratch[1]&0x80 | r.payloadType
+	copy(s.scratch[2:4], packet[h.Size:])
+	_ = r.encoding.IngestRepair(s.scratch[:n], now) // it counts what it refuses
 }
 
 // record notes when a packet with a transport-wide number came.

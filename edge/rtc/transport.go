@@ -2,10 +2,12 @@ package rtc
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/pion/webrtc/v4"
 	"portico/edge/sfu"
@@ -35,14 +37,18 @@ type transport struct {
 	writer   *sfu.Writer       // made with the first subscription
 
 	// Only the loop's functions touch these.
-	peer            *peer
-	local           local
-	ufrag, password string   // of the client's last offer
-	waiting         []string // candidates that came before the first offer
-	established     []*session
-	ready, down     bool
-	origin          uint64 // for SDP
-	version         int
+	peer        *peer
+	local       local
+	offer       *offer   // the client's last with an m-line in use
+	idle        bool     // since then there was one without
+	moved       bool     // in it the m-lines share another one's transport than before
+	connecting  bool     // the PeerConnection was not connected yet
+	lost        bool     // the client has ended the DTLS association
+	waiting     []string // candidates that came before the first offer
+	established []*session
+	ready, down bool
+	origin      uint64 // for SDP
+	version     int
 }
 
 // errGone says that a function of the loop came after the end.
@@ -66,7 +72,8 @@ func (t *transport) negotiate(o *offer) {
 	if gone {
 		return
 	}
-	if o.open() {
+	t.idle = !o.open()
+	if !t.idle {
 		if err := t.connect(o); err != nil {
 			t.log.Warn("transport cannot be made", "err", err)
 			t.fail(ReasonICE)
@@ -85,45 +92,110 @@ func (t *transport) negotiate(o *offer) {
 	t.events.Answer(t.id, writeAnswer(o, p.decisions, t.local, t.origin, t.version))
 	p.effects.run(e.now())
 	t.established = append(t.established, p.established...)
-	if t.ready {
+	if t.ready && !t.connecting {
 		t.startSessions()
 	}
 }
 
 // connect makes the PeerConnection for the first offer, and restarts ICE when a later one has other credentials.
 func (t *transport) connect(o *offer) error {
+	restarts := t.offer != nil && (t.offer.ufrag != o.ufrag || t.offer.password != o.password)
+	moved := t.offer != nil && t.offer.tag != o.tag
+	// See ended. With new credentials as well, or while nothing is connected yet, there is nothing to wait for. With another
+	// certificate there is another association (RFC 8842 section 4).
+	anew := t.peer == nil || t.lost || moved && (restarts || t.connecting) || o.fingerprint != t.offer.fingerprint
+	t.moved = moved && !anew
 	switch {
 	case t.down:
 		return errGone
-	case t.peer == nil:
-		p, err := newPeer(t, o)
+	case anew:
+		certificate, err := t.engine.certificates.get(time.Now())
 		if err != nil {
+			return fmt.Errorf("make a certificate: %w", err)
+		}
+		if err := t.begin(o, identity{certificate: certificate}); err != nil {
 			return err
 		}
-		t.peer = p
-		t.carrier.Store(p)
-		if t.local, err = p.start(o); err != nil {
-			return err
-		}
-		t.addCandidates(t.waiting)
-		t.waiting = nil
-	case o.ufrag != t.ufrag || o.password != t.password:
+	case restarts:
 		l, err := t.peer.restart(o)
 		if err != nil {
 			return err
 		}
 		t.local = l
-		t.engine.mu.Lock()
-		clear(t.seen)
-		t.engine.mu.Unlock()
+		t.forgetCandidates()
 	}
-	t.ufrag, t.password = o.ufrag, o.password
-	for _, c := range o.candidates {
+	t.offer = o
+	t.addOffered()
+	return nil
+}
+
+// forgetCandidates lets the client name its candidates again.
+func (t *transport) forgetCandidates() {
+	t.engine.mu.Lock()
+	defer t.engine.mu.Unlock()
+	clear(t.seen)
+}
+
+// addOffered hands the candidates in the last offer to ICE.
+func (t *transport) addOffered() {
+	for _, c := range t.offer.candidates {
 		if text, ok := cleanCandidate(c, t.engine.config.AllowLoopback); ok {
 			t.addCandidates([]string{text})
 		}
 	}
+}
+
+// begin makes the PeerConnection for an offer, in place of one that the client has ended.
+func (t *transport) begin(o *offer, id identity) error {
+	if t.peer != nil {
+		t.peer.close()
+		t.forgetCandidates()
+	}
+	p, err := newPeer(t, id)
+	if err != nil {
+		return err
+	}
+	t.peer, t.lost, t.connecting = p, false, true
+	t.carrier.Store(p)
+	if t.local, err = p.start(o); err != nil {
+		return err
+	}
+	t.addCandidates(t.waiting)
+	t.waiting = nil
 	return nil
+}
+
+// ended deals with the end of the DTLS association, on the loop. A client that goes away ends it. But so does Chromium when the
+// m-line that the others share a transport with is no longer the same: it begins another association under the parameters of
+// its offer and of our answer, and lets go of the old one when it makes the offer, which may come here before or after that.
+func (t *transport) ended() {
+	if t.lost {
+		return
+	}
+	t.lost = true
+	if t.moved {
+		t.moved = false
+		t.log.Debug("association begins anew")
+		err := t.begin(t.offer, identity{certificate: t.peer.identity.certificate, ufrag: t.local.ufrag, password: t.local.password})
+		if err != nil {
+			t.log.Warn("association cannot be made anew", "err", err)
+			t.fail(ReasonICE)
+			return
+		}
+		t.addOffered()
+		return
+	}
+	if t.idle { // nobody needs it; the next offer may
+		return
+	}
+	gone := t.peer
+	time.AfterFunc(offerGrace, func() {
+		_ = t.loop.Post(func() { // refused at the end
+			if t.lost && t.peer == gone {
+				t.fail(ReasonICE)
+			}
+		})
+	})
 }
 
 // addCandidates hands candidates of the client to ICE, on the loop; before the first offer they wait.
@@ -154,14 +226,17 @@ func (t *transport) stateChanged() {
 	}
 	switch t.peer.pc.ConnectionState() {
 	case webrtc.PeerConnectionStateConnected:
+		t.connecting = false
 		if !t.ready {
 			t.ready = true
 			t.log.Debug("transport ready")
 			t.events.TransportReady(t.id)
-			t.startSessions()
 		}
-	case webrtc.PeerConnectionStateFailed, webrtc.PeerConnectionStateClosed:
+		t.startSessions()
+	case webrtc.PeerConnectionStateFailed:
 		t.fail(ReasonICE)
+	case webrtc.PeerConnectionStateClosed:
+		t.ended()
 	}
 }
 

@@ -69,6 +69,7 @@ type packet struct {
 	hasLevel  bool
 	marker    bool
 	keyFrame  bool
+	repair    bool
 }
 
 // report is the last sender report: the same moment on our clock and in the stream.
@@ -115,7 +116,13 @@ func (e *Encoding) Renegotiated(payloadType, audioLevel uint8) {
 
 // Ingest takes one packet of this encoding as it left SRTP, at most MaxPacket bytes. It copies it and keeps no reference;
 // now is the time of arrival. ErrMalformed changes nothing but a count; after Close it gives ErrClosed.
-func (e *Encoding) Ingest(raw []byte, now int64) error {
+func (e *Encoding) Ingest(raw []byte, now int64) error { return e.ingest(raw, now, false) }
+
+// IngestRepair takes a packet like Ingest that was restored from one of an RTX stream: it fills its place, and the statistics of
+// reception leave it out (RFC 4588 section 8.4).
+func (e *Encoding) IngestRepair(raw []byte, now int64) error { return e.ingest(raw, now, true) }
+
+func (e *Encoding) ingest(raw []byte, now int64, repair bool) error {
 	h, ok := inspect.ParseHeader(raw)
 	if !ok || len(raw) > MaxPacket {
 		e.mu.Lock()
@@ -130,7 +137,7 @@ func (e *Encoding) Ingest(raw []byte, now int64) error {
 	}
 	p := packet{
 		arrival: now, timestamp: h.Timestamp, payload: uint16(h.Size), padding: uint8(h.Padding), marker: h.Marker,
-		keyFrame: picture.KeyFrame,
+		keyFrame: picture.KeyFrame, repair: repair,
 	}
 	if level, ok := h.Extension(raw, uint8(e.audioLevel.Load())); ok && len(level) > 0 {
 		p.level, p.hasLevel = level[0], true
@@ -172,6 +179,10 @@ func (e *Encoding) take(raw []byte, h *inspect.Header, p packet, picture inspect
 		e.stats.Drops[DropForeignPayload]++
 		return -1, 0, w, nil
 	}
+	if p.repair && !e.numbers.Near(h.Sequence) { // what comes again begins nothing
+		e.stats.Drops[DropStrange]++
+		return -1, 0, w, nil
+	}
 	index, result := e.numbers.Next(h.Sequence)
 	switch result {
 	case seqnum.Strange:
@@ -184,7 +195,7 @@ func (e *Encoding) take(raw []byte, h *inspect.Header, p packet, picture inspect
 		e.reception.Restart()
 	}
 	if e.muted {
-		e.reception.Packet(index, h.Timestamp, now)
+		e.count(index, p)
 		e.stats.Drops[DropMuted]++
 		return -1, 0, w, nil
 	}
@@ -192,11 +203,18 @@ func (e *Encoding) take(raw []byte, h *inspect.Header, p packet, picture inspect
 		e.stats.Drops[DropDuplicate]++
 		return -1, 0, w, nil
 	}
-	e.reception.Packet(index, h.Timestamp, now)
+	e.count(index, p)
 	e.stats.Packets++
 	e.stats.Bytes += uint64(len(raw))
 	w = e.wishes(index, picture, now)
 	return index, e.epoch, w, nil
+}
+
+// count lets the statistics of reception know of a packet. It is called with the lock held.
+func (e *Encoding) count(index int64, p packet) {
+	if !p.repair {
+		e.reception.Packet(index, p.timestamp, p.arrival)
+	}
 }
 
 // wishes finds out what to ask of the sender after the packet index. It is called with the lock held.

@@ -22,9 +22,13 @@ type SubscriptionConfig struct {
 	SSRC        uint32
 	ClockRate   int
 	PayloadType uint8
-	AudioLevel  uint8 // id of the header extension with the audio level at the receiver, 0 without, at most 14
-	Sink        Sink
-	Writer      *Writer
+	// RTXPayloadType and RTXSSRC are those of the stream that packets are sent again on (RFC 4588). Without the first, 0, they
+	// go out again as they were.
+	RTXPayloadType uint8
+	RTXSSRC        uint32
+	AudioLevel     uint8 // id of the header extension with the audio level at the receiver, 0 without, at most 14
+	Sink           Sink
+	Writer         *Writer
 }
 
 // Subscription is one outgoing RTP stream: what one receiver gets of one track. Make it with NewSubscription; SetSource starts
@@ -33,6 +37,7 @@ type Subscription struct {
 	config SubscriptionConfig
 
 	payloadType atomic.Uint32
+	rtx         atomic.Uint32 // payload type, 0 without
 	audioLevel  atomic.Uint32
 	source      atomic.Pointer[Encoding]
 	paused      atomic.Bool
@@ -53,11 +58,16 @@ type Subscription struct {
 	answers   feedback.Answers
 	reported  bool // an SR was sent in this run
 	rtcp      []byte
+	sent      sent
+	rtxSeq    uint16 // of the next packet on the RTX stream
 
-	packets, bytes, octets, resent, reports atomic.Uint64
-	drops                                   [drops]atomic.Uint64
-	loss                                    atomic.Uint32 // fraction lost of 256, as the receiver reported last
+	packets, bytes, resent, reports atomic.Uint64
+	drops                           [drops]atomic.Uint64
+	loss                            atomic.Uint32 // fraction lost of 256, as the receiver reported last
 }
+
+// sent is what went out on the stream itself, without an RTX stream, as sender reports count it.
+type sent struct{ packets, octets uint32 }
 
 // SubscriptionStats are the counts of a Subscription so far.
 type SubscriptionStats struct {
@@ -69,15 +79,19 @@ type SubscriptionStats struct {
 
 // NewSubscription makes a Subscription that gets nothing yet.
 func NewSubscription(config SubscriptionConfig) *Subscription {
-	s := &Subscription{config: config, stream: rewrite.New(uint16(rand.Uint32N(1 << 15))), broken: true, rtcp: make([]byte, 0, 64)}
-	s.payloadType.Store(uint32(config.PayloadType))
-	s.audioLevel.Store(uint32(config.AudioLevel))
+	s := &Subscription{
+		config: config, stream: rewrite.New(uint16(rand.Uint32N(1 << 15))), broken: true, rtcp: make([]byte, 0, 64),
+		rtxSeq: uint16(rand.Uint32N(1 << 15)),
+	}
+	s.Renegotiated(config.PayloadType, config.RTXPayloadType, config.AudioLevel)
 	return s
 }
 
-// Renegotiated sets what a new negotiation may change: the payload type and the id of the audio level extension.
-func (s *Subscription) Renegotiated(payloadType, audioLevel uint8) {
+// Renegotiated sets what a new negotiation may change: the payload types, of which the one of RTX may be 0, and the id of the
+// audio level extension.
+func (s *Subscription) Renegotiated(payloadType, rtx, audioLevel uint8) {
 	s.payloadType.Store(uint32(payloadType))
+	s.rtx.Store(uint32(rtx))
 	s.audioLevel.Store(uint32(audioLevel))
 }
 
@@ -246,7 +260,7 @@ func (s *Subscription) forward(it item, scratch []byte, now int64) {
 	if int32(ts-s.lastTS) > 0 || s.lastAt == 0 {
 		s.lastTS, s.lastAt = ts, p.arrival
 	}
-	if s.write(scratch, n, p, seq, ts) && !s.reported {
+	if s.write(scratch, n, p, outgoing{seq: seq, ts: ts}) && !s.reported {
 		s.report(now)
 	}
 }
@@ -294,7 +308,11 @@ func (s *Subscription) resend(seq uint16, scratch []byte, now int64) {
 		s.drop(DropTooOften)
 		return
 	}
-	if _, ts, ok := s.stream.Forward(index, p.timestamp); ok && s.write(scratch, n, p, seq, ts) {
+	_, ts, ok := s.stream.Forward(index, p.timestamp)
+	if !ok {
+		return
+	}
+	if s.write(scratch, n, p, outgoing{seq: seq, ts: ts, rtx: uint8(s.rtx.Load())}) {
 		s.resent.Add(1)
 	}
 }
@@ -302,35 +320,54 @@ func (s *Subscription) resend(seq uint16, scratch []byte, now int64) {
 // headroom is what is free before a packet in the scratch buffer, for a header longer than the one it came with.
 const headroom = 64
 
+// outgoing is what a packet is on the outgoing stream. With rtx, a payload type, it goes out on the RTX stream.
+type outgoing struct {
+	seq uint16
+	ts  uint32
+	rtx uint8
+}
+
 // write puts the outgoing header before the payload of the packet of n bytes at scratch[headroom:], and sends it.
-func (s *Subscription) write(scratch []byte, n int, p packet, seq uint16, ts uint32) bool {
+func (s *Subscription) write(scratch []byte, n int, p packet, o outgoing) bool {
 	level := uint8(s.audioLevel.Load())
+	if !p.hasLevel {
+		level = 0
+	}
 	size := inspect.FixedHeader
-	if level != 0 && p.hasLevel {
+	if level != 0 {
 		size += 8
 	}
-	begin, end := headroom+int(p.payload)-size, headroom+n-int(p.padding)
-	out := scratch[begin:end]
-	out[0] = 0x80
-	out[1] = uint8(s.payloadType.Load())
+	payloadType, seq, ssrc := uint8(s.payloadType.Load()), o.seq, s.config.SSRC
+	begin, end := headroom+int(p.payload), headroom+n-int(p.padding)
+	if o.rtx != 0 { // the payload begins with the packet's own number (RFC 4588 section 4)
+		begin -= 2
+		scratch[begin], scratch[begin+1] = byte(o.seq>>8), byte(o.seq)
+		payloadType, seq, ssrc = o.rtx, s.rtxSeq, s.config.RTXSSRC
+		s.rtxSeq++
+	}
+	raw := scratch[begin-size : end]
+	raw[0], raw[1] = 0x80, payloadType
 	if p.marker {
-		out[1] |= 0x80
+		raw[1] |= 0x80
 	}
-	out[2], out[3] = byte(seq>>8), byte(seq)
-	putUint32(out[4:], ts)
-	putUint32(out[8:], s.config.SSRC)
-	if size > inspect.FixedHeader { // one element of one byte, padded to a word
-		out[0] |= 0x10
-		putUint32(out[12:], inspect.OneByteProfile<<16|1)
-		putUint32(out[16:], uint32(level)<<28|uint32(p.level)<<16)
+	raw[2], raw[3] = byte(seq>>8), byte(seq)
+	putUint32(raw[4:], o.ts)
+	putUint32(raw[8:], ssrc)
+	if level != 0 { // one element of one byte, padded to a word
+		raw[0] |= 0x10
+		putUint32(raw[12:], inspect.OneByteProfile<<16|1)
+		putUint32(raw[16:], uint32(level)<<28|uint32(p.level)<<16)
 	}
-	if err := s.config.Sink.WriteRTP(out); err != nil {
+	if err := s.config.Sink.WriteRTP(raw); err != nil {
 		s.drop(DropWriteFailed)
 		return false
 	}
 	s.packets.Add(1)
-	s.bytes.Add(uint64(len(out)))
-	s.octets.Add(uint64(len(out) - size))
+	s.bytes.Add(uint64(len(raw)))
+	if o.rtx == 0 {
+		s.sent.packets++
+		s.sent.octets += uint32(len(raw) - size)
+	}
 	return true
 }
 
@@ -361,7 +398,7 @@ func (s *Subscription) report(now int64) {
 	s.reported = true
 	s.rtcp = feedback.AppendSenderReport(s.rtcp[:0], feedback.SenderReport{
 		SSRC: s.config.SSRC, NTP: feedback.ToNTP(now), Timestamp: ts,
-		Packets: uint32(s.packets.Load()), Octets: uint32(s.octets.Load()),
+		Packets: s.sent.packets, Octets: s.sent.octets,
 	})
 	if s.config.Sink.WriteRTCP(s.rtcp) == nil {
 		s.reports.Add(1)

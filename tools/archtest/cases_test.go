@@ -27,7 +27,7 @@ func cases() []int {
 
 // waiting are the cases that no test carries yet, with what they wait for.
 var waiting = map[int]string{
-	43: "WebTransport sessions", 91: "mixing", 97: "simulcast", 98: "a media-level test of one subscription to two streams",
+	91:  "mixing",
 	139: "the management API's streams", 140: "mixing",
 }
 

@@ -1,5 +1,6 @@
 // Package inspect reads what forwarding needs to know from RTP packets without decoding them: the header and its extensions,
-// where a key frame begins, and the size of its picture, for VP8 (RFC 7741), VP9 (RFC 9628) and H.264 (RFC 6184).
+// where a key frame begins, and the size of its picture, for VP8 (RFC 7741), VP9 (RFC 9628), H.264 (RFC 6184) and
+// AV1.
 //
 // It stands between the socket and the history: the reader of an encoding looks at each packet once and keeps the findings
 // beside it. Any bytes may come in; what makes no sense is reported as an ordinary packet of no key frame.

@@ -216,13 +216,106 @@ func TestAllocs(t *testing.T) {
 	}
 }
 
+// What Chromium's encoder makes of 640x360: a sequence header, and how the frame of the key picture begins.
+const (
+	av1Sequence = "080000000cc4ff670068808680c2"
+	av1Frame    = "30104b901f7df7c52b1a"
+)
+
+func TestAV1(t *testing.T) {
+	whole := Picture{true, 640, 360}
+	for name, c := range map[string]struct {
+		payload string
+		want    Picture
+	}{
+		"two OBUs":             {"280e" + av1Sequence + av1Frame, whole},
+		"each with its length": {"080e" + av1Sequence + "0a" + av1Frame, whole},
+		"frame goes on":        {"680e" + av1Sequence + av1Frame, whole},
+		"one OBU":              {"18" + av1Sequence, whole},
+		"with its own size":    {"180a0d" + av1Sequence[2:], whole},
+		"with layer ids":       {"180c48" + av1Sequence[2:], whole},
+		"sequence header last": {"280a" + av1Frame + av1Sequence, whole},
+		"no sequence header":   {"18" + av1Frame, Picture{KeyFrame: true}},
+		"sequence header cut":  {"1808000000", Picture{KeyFrame: true}},
+		"length past the end":  {"087f" + av1Sequence, Picture{KeyFrame: true}},
+		"length without end":   {"08ffffffffff", Picture{KeyFrame: true}},
+		"no new sequence":      {"10" + av1Frame, Picture{}},
+		"repeated header":      {"200e" + av1Sequence + av1Frame, Picture{}},
+		"rest of an OBU":       {"980011223344", Picture{}},
+		"header alone":         {"18", Picture{}},
+		"empty":                {"", Picture{}},
+	} {
+		if p := AV1(unhex(t, c.payload)); p != c.want {
+			t.Errorf("%s: %+v", name, p)
+		}
+	}
+}
+
+// TestAV1Timing reads a sequence header that has all that may come before the size: timing with a decoder model, two operating
+// points of which the first has a tier and delays.
+func TestAV1Timing(t *testing.T) {
+	var b bits
+	b.add(0, 3) // profile
+	b.add(0, 2) // no still picture
+	b.add(1, 1) // timing
+	b.add(1001, 32)
+	b.add(30000, 32)
+	b.add(1, 1)
+	b.add(0b00101, 5) // 4 as an Exp-Golomb code
+	b.add(1, 1)       // decoder model
+	b.add(9, 5)       // delays of 10 bits
+	b.add(1001, 32)
+	b.add(0, 10)
+	b.add(1, 1)  // initial delays
+	b.add(1, 5)  // two operating points
+	b.add(1, 12) // the first
+	b.add(8, 5)
+	b.add(1, 1) // tier
+	b.add(1, 1)
+	b.add(513, 10)
+	b.add(514, 10)
+	b.add(1, 1)
+	b.add(1, 1)
+	b.add(5, 4)
+	b.add(2, 12) // the second
+	b.add(5, 5)
+	b.add(0, 2)
+	b.add(10, 4) // sizes of 11 and 10 bits
+	b.add(9, 4)
+	b.add(1279, 11)
+	b.add(719, 10)
+	payload := append([]byte{0x18, 0x08}, b.bytes()...)
+	if p := AV1(payload); p != (Picture{true, 1280, 720}) {
+		t.Errorf("%+v", p)
+	}
+}
+
+// bits are written from the highest of each byte on.
+type bits []bool
+
+func (b *bits) add(v uint64, n int) {
+	for i := n - 1; i >= 0; i-- {
+		*b = append(*b, v>>i&1 != 0)
+	}
+}
+
+func (b bits) bytes() []byte {
+	list := make([]byte, (len(b)+7)/8)
+	for i, bit := range b {
+		if bit {
+			list[i/8] |= 0x80 >> (i % 8)
+		}
+	}
+	return list
+}
+
 func FuzzPayload(f *testing.F) {
 	for _, s := range []string{vp8Key, vp8Inter, h264STAP, h264FUBody, "0a30014000b402800168" + vp9Header, "08" + vp9Header,
-		"6764001facd9405005bb011000000300100000030320f1831960"} {
+		"6764001facd9405005bb011000000300100000030320f1831960", "280e" + av1Sequence + av1Frame, "080e" + av1Sequence} {
 		f.Add(unhex(f, s))
 	}
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		for _, codec := range []string{"vp8", "vp9", "h264"} {
+		for _, codec := range []string{"vp8", "vp9", "h264", "av1"} {
 			p := For(codec)(payload)
 			if p.Width < 0 || p.Height < 0 || p.Width > 1<<16 || p.Height > 1<<16 {
 				t.Errorf("%s: %+v", codec, p)

@@ -19,6 +19,8 @@ func For(codec string) Inspector {
 		return VP9
 	case "h264":
 		return H264
+	case "av1":
+		return AV1
 	}
 	return nil
 }

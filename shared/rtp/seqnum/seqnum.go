@@ -63,6 +63,13 @@ func (u *Unwrapper) Next(seq uint16) (index int64, result Result) {
 	return 0, Strange
 }
 
+// Near tells whether seq belongs to the run of packets: whether Next would call it Ordered. It changes nothing, and is false
+// before the first packet.
+func (u *Unwrapper) Near(seq uint16) bool {
+	delta := int64(int16(seq - uint16(u.highest)))
+	return u.started && delta <= MaxDropout && delta > -MaxMisorder
+}
+
 // Highest is the highest index so far; 0 before the first packet.
 func (u *Unwrapper) Highest() int64 { return u.highest }
 

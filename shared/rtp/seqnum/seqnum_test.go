@@ -48,6 +48,22 @@ func TestUnwrapLate(t *testing.T) {
 	}
 }
 
+func TestNear(t *testing.T) {
+	var u Unwrapper
+	if u.Near(1) {
+		t.Error("near nothing")
+	}
+	u.Next(65530)
+	for seq, want := range map[uint16]bool{65530: true, 10: true, 65530 - 999: true, 65530 - 1000: false, 5994: true, 5995: false, 30_000: false} {
+		if u.Near(seq) != want {
+			t.Errorf("Near(%d) is %v", seq, !want)
+		}
+	}
+	if u.Highest() != 1<<16+65530 {
+		t.Error("Near changed something")
+	}
+}
+
 func TestUnwrapRestart(t *testing.T) {
 	var u Unwrapper
 	first, _ := u.Next(100)
