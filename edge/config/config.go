@@ -16,14 +16,15 @@ const About = "the signalling portal, the management API, the pages and the forw
 
 // Settings are everything that can be set.
 type Settings struct {
-	DataDir string `toml:"data_dir" doc:"Folder of everything that persists: the store, keys. It is made on the first start, readable by this user only."`
-	HTTP    HTTP   `toml:"http" doc:"The one port of the edge."`
-	Portal  Portal `toml:"portal" doc:"The signalling door for clients. The section [portal] of OWT's portal.toml can be copied here as it is: names and meanings are the same, and the file names in it count from the folder the edge is started in."`
-	TLS     TLS    `toml:"tls" doc:"Certificate for HTTPS and WSS from PEM files; portal.keystorePath takes one from a PKCS#12 key store. Without any the edge speaks plain HTTP: behind a proxy, or on one machine. Files are read again when they change, and open connections stay."`
-	Store   Store  `toml:"store" doc:"Where services, rooms and tokens are kept."`
-	TURN    TURN   `toml:"turn" doc:"Relays, for clients that cannot reach the edge directly."`
-	Limits  Limits `toml:"limits" doc:"What one client and one room may use."`
-	Log     Log    `toml:"log" doc:"The log, which goes to standard error."`
+	DataDir      string       `toml:"data_dir" doc:"Folder of everything that persists: the store, keys. It is made on the first start, readable by this user only."`
+	HTTP         HTTP         `toml:"http" doc:"The one port of the edge."`
+	Portal       Portal       `toml:"portal" doc:"The signalling door for clients. The section [portal] of OWT's portal.toml can be copied here as it is: names and meanings are the same, and the file names in it count from the folder the edge is started in."`
+	TLS          TLS          `toml:"tls" doc:"Certificate for HTTPS and WSS from PEM files; portal.keystorePath takes one from a PKCS#12 key store. Without any the edge speaks plain HTTP: behind a proxy, or on one machine. Files are read again when they change, and open connections stay."`
+	WebTransport WebTransport `toml:"webtransport" doc:"Data streams, which participants publish and subscribe to beside audio and video (portal protocol 8.12)."`
+	Store        Store        `toml:"store" doc:"Where services, rooms and tokens are kept."`
+	TURN         TURN         `toml:"turn" doc:"Relays, for clients that cannot reach the edge directly."`
+	Limits       Limits       `toml:"limits" doc:"What one client and one room may use."`
+	Log          Log          `toml:"log" doc:"The log, which goes to standard error."`
 	// Dev is set by Dev only: the demo page hands out tokens to everybody, and loopback addresses count for media.
 	Dev bool `toml:"-"`
 }
@@ -77,10 +78,11 @@ func Default() *Settings {
 			ForceTLSv12: true, ReloginAck: "auto", CORS: []string{}, PingInterval: 25 * time.Second, PingTimeout: 20 * time.Second, LoginTimeout: 180 * time.Second,
 			TicketLifetime: 600 * time.Second, ReconnectTime: 60 * time.Second, MaxConnections: 10_000, MaxPayload: 1_000_000,
 		},
-		Store:  Store{URL: "sqlite:"},
-		TURN:   TURN{URLs: []string{}, Lifetime: 24 * time.Hour},
-		Limits: Limits{RoomParticipants: 10_000, ParticipantSessions: 1000, QueuePackets: 4096, QueueBytes: 4 << 20},
-		Log:    Log{Level: "info", Format: "text"},
+		WebTransport: defaultWebTransport(),
+		Store:        Store{URL: "sqlite:"},
+		TURN:         TURN{URLs: []string{}, Lifetime: 24 * time.Hour},
+		Limits:       Limits{RoomParticipants: 10_000, ParticipantSessions: 1000, QueuePackets: 4096, QueueBytes: 4 << 20},
+		Log:          Log{Level: "info", Format: "text"},
 	}
 }
 

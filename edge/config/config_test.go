@@ -70,12 +70,13 @@ func TestStoreDir(t *testing.T) {
 
 func TestValidateTellsAllFaults(t *testing.T) {
 	s := &Settings{
-		HTTP:   HTTP{Listen: "8080", PublicIPs: []string{"here", "0.0.0.0"}, MetricsFrom: []string{"10.0.0.1/8"}},
-		Portal: Portal{Hostname: "https://x", CORS: []string{"x.org", "https://x.org/", "*"}, MaxPayload: 10},
-		TLS:    TLS{CertFile: "x"},
-		Store:  Store{URL: "postgres://user:hush@host/db"},
-		TURN:   TURN{URLs: []string{"turn:host:3478?transport=quic", "turn:host"}},
-		Log:    Log{"loud", "xml"},
+		HTTP:         HTTP{Listen: "8080", PublicIPs: []string{"here", "0.0.0.0"}, MetricsFrom: []string{"10.0.0.1/8"}},
+		Portal:       Portal{Hostname: "https://x", CORS: []string{"x.org", "https://x.org/", "*"}, MaxPayload: 10},
+		TLS:          TLS{CertFile: "x"},
+		WebTransport: WebTransport{Enabled: "true", URL: "http://x/"},
+		Store:        Store{URL: "postgres://user:hush@host/db"},
+		TURN:         TURN{URLs: []string{"turn:host:3478?transport=quic", "turn:host"}},
+		Log:          Log{"loud", "xml"},
 	}
 	err := s.Validate()
 	if err == nil {
@@ -84,7 +85,8 @@ func TestValidateTellsAllFaults(t *testing.T) {
 	want := []string{"data_dir is empty", "http.listen: ", `http.public_ips: "here"`, `http.public_ips: "0.0.0.0"`, "http.metrics_from: ",
 		"portal.hostname: ", `portal.cors: "x.org"`, `portal.cors: "https://x.org/"`, "portal.ping_interval is 0s", "portal.ping_timeout",
 		"portal.login_timeout", "portal.reconnection_ticket_lifetime", "portal.reconnection_timeout", "portal.relogin_ack is", "portal.max_connections is 0",
-		"portal.max_payload is 10", "tls.cert_file and tls.key_file", "store.url: ", `turn.urls: "turn:host:3478?transport=quic"`,
+		"portal.max_payload is 10", "tls.cert_file and tls.key_file",
+		"webtransport.enabled is", "webtransport.url: ", "webtransport.queue_bytes is 0", "store.url: ", `turn.urls: "turn:host:3478?transport=quic"`,
 		"turn.secret is empty", "turn.credential_lifetime", "limits.participants_per_room is 0", "limits.sessions_per_participant is 0",
 		"limits.queue_packets is 0", "limits.queue_bytes is 0", "log.level is", "log.format is"}
 	got := strings.Split(err.Error(), "\n")

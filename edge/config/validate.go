@@ -47,6 +47,7 @@ func (s *Settings) Validate() error {
 	if (s.TLS.CertFile == "") != (s.TLS.KeyFile == "") {
 		f.add("tls.cert_file and tls.key_file belong together: set both, or neither for plain HTTP")
 	}
+	s.WebTransport.check(&f)
 	if !strings.HasPrefix(s.Store.URL, sqliteScheme) {
 		f.add("store.url: %q is no store that this version knows: write sqlite: or sqlite:FOLDER", redactURL(s.Store.URL))
 	}

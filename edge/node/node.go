@@ -1,7 +1,7 @@
 // Package node builds an edge from its settings, starts its parts in order and stops them in reverse; main, the operator's CLI
 // and tests use it.
 //
-// Its parts, from the bottom: the store; the media engine (rtc); the rooms; the portal and the Socket.IO server before it; the
+// Its parts, from the bottom: the store; the media engine (rtc) and the data streams (wt); the rooms; the portal and the Socket.IO server before it; the
 // management API; the pages; one HTTP server for all of them. The node holds them together and knows no protocol.
 package node
 
@@ -30,6 +30,7 @@ import (
 	"portico/edge/rtc"
 	"portico/edge/sioserver"
 	"portico/edge/store"
+	"portico/edge/wt"
 	"portico/shared/certs"
 	"portico/shared/metrics"
 	"portico/shared/task"
@@ -49,6 +50,7 @@ type Node struct {
 
 	store   store.Store
 	engine  *rtc.Engine
+	data    *wt.Server // nil: no data streams
 	rooms   *room.Directory
 	portal  *portal.Portal
 	sockets *sioserver.Server
@@ -145,10 +147,7 @@ func (n *Node) build(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	n.engine, err = rtc.New(rtc.Config{
-		Conn: n.port.UDP, PublicIPs: n.cfg.HTTP.PublicIPs, AllowLoopback: n.cfg.Dev, Log: n.log,
-	})
-	if err != nil {
+	if err := n.openMedia(keys); err != nil {
 		return err
 	}
 	n.buildSignalling(keys)
@@ -171,14 +170,14 @@ func (n *Node) build(ctx context.Context) error {
 func (n *Node) buildSignalling(keys keys) {
 	p := n.cfg.Portal
 	n.rooms = room.NewDirectory(room.Options{
-		Config: n.roomConfig, Media: media{n.engine}, NewID: newSessionID, Log: n.log,
+		Config: n.roomConfig, Media: sessions{media{n.engine}, n.data}, NewID: newSessionID, Log: n.log,
 		Limits: room.Limits{Participants: n.cfg.Limits.RoomParticipants, Sessions: n.cfg.Limits.ParticipantSessions},
 	})
 	n.portal = portal.New(portal.Options{
 		Rooms: n.rooms, Signaling: media{n.engine}, Admit: portal.AdmitByToken(keys.token, n.store, time.Now),
 		TicketKey: keys.ticket, TicketLifetime: p.TicketLifetime, ReconnectionTimeout: p.ReconnectTime,
 		BufferTime: p.PingInterval + p.PingTimeout + time.Second, LoginTimeout: p.LoginTimeout,
-		ReloginAck: portal.ReloginAck(p.ReloginAck), ICEServers: n.iceServers, Log: n.log,
+		ReloginAck: portal.ReloginAck(p.ReloginAck), ICEServers: n.iceServers, Data: n.dataStreams(), Log: n.log,
 	})
 	n.sockets = sioserver.New(sioserver.Options{
 		PingInterval: p.PingInterval, PingTimeout: p.PingTimeout, MaxPayload: p.MaxPayload, MaxConnections: p.MaxConnections,
@@ -248,6 +247,9 @@ func (n *Node) stopParts(ctx context.Context) error {
 		_ = n.http.Close()
 	}
 	n.tasks.Close()
+	if n.data != nil {
+		errs = append(errs, n.data.Close())
+	}
 	if n.engine != nil {
 		errs = append(errs, n.engine.Close())
 	}

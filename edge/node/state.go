@@ -59,7 +59,7 @@ func (n *Node) URL() string {
 }
 
 func (n *Node) portalAddress() restapi.PortalAddress {
-	return restapi.PortalAddress{Host: n.host, Secure: n.secure}
+	return restapi.PortalAddress{Host: n.host, Secure: n.secure, WebTransportURL: n.dataURL()}
 }
 
 // iceServers are the relays, with credentials that end and are the participant's own: relays count what each name uses.

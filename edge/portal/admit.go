@@ -41,6 +41,6 @@ func AdmitByToken(key []byte, tokens TokenStore, now func() time.Time) func(ctx 
 		case now().Sub(record.Created) > TokenLifetime:
 			return Grant{}, portalproto.ErrExpired
 		}
-		return Grant{Room: record.Room, User: record.User, Role: record.Role, Origin: record.Origin}, nil
+		return Grant{Room: record.Room, User: record.User, Role: record.Role, Origin: record.Origin, Data: t.WebTransportURL != ""}, nil
 	}
 }

@@ -202,18 +202,21 @@ func (c *connection) join(ctx context.Context, l portalproto.Login, ack sioserve
 	}
 	p := &participant{
 		portal: c.portal, id: c.socket.ID(), room: grant.Room, sdk: l.SDK, conn: c,
-		receiver: portalproto.Receiver{Version: l.Protocol, SDK: l.SDK},
+		receiver: portalproto.Receiver{Version: l.Protocol, SDK: l.SDK}, mayData: grant.Data,
 	}
+	data := c.portal.admitData(p) // before the room knows it, so that the room's end of it ends this too
 	joined, err := c.portal.options.Rooms.Join(ctx, room.Join{
 		Room: grant.Room, Participant: p.id, User: grant.User, Role: grant.Role, Origin: grant.Origin, Member: p,
 	})
 	if err != nil {
+		c.portal.revokeData(p)
 		c.failLogin(roomError(err), ack)
 		return
 	}
 	result := portalproto.LoginResult{
 		Participant: joined.Self, RoomID: joined.RoomID, Views: joined.Views, Participants: joined.Participants, Streams: joined.Streams,
 		Ticket: c.portal.ticket(p.id, l.SDK), ICEServers: c.portal.options.ICEServers(p.id),
+		WebTransport: data.Token, WebTransportHashes: data.Hashes,
 	}
 	c.finishLogin(p, result, ack)
 }

@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"portico/shared/jsonvalue"
@@ -17,6 +18,9 @@ type participant struct {
 	id, room string
 	sdk      portalproto.SDK
 	receiver portalproto.Receiver
+	mayData  bool // it was granted data streams
+
+	dataTransport atomic.Pointer[string] // id of its transport for them; nil: none
 
 	mu     sync.Mutex  // guards what follows and keeps the order of notifications; Emit does not block
 	conn   *connection // nil while away
@@ -183,6 +187,7 @@ func (p *participant) Drop() {
 		return
 	}
 	p.portal.forget(p)
+	p.portal.revokeData(p) // it may have been given since the room forgot it
 	if conn != nil {
 		event, data := portalproto.Dropped{}.Encode(p.receiver)
 		conn.emit(event, data)

@@ -46,6 +46,7 @@ type Signaling interface {
 type Grant struct {
 	Room, User, Role string
 	Origin           conference.Origin
+	Data             bool // the token names an address for WebTransport
 }
 
 // Options are what a Portal needs. All functions must be safe for concurrent use.
@@ -65,6 +66,8 @@ type Options struct {
 	BufferTime time.Duration
 	// ReloginAck is the form of the answer to relogin; "" means ReloginAuto.
 	ReloginAck ReloginAck
+	// Data, unless it is nil, lets clients whose token says so have data streams.
+	Data DataStreams
 	// ICEServers are the STUN and TURN servers for a participant, with fresh credentials of its own.
 	ICEServers func(participant string) []portalproto.ICEServer
 	// LoginTimeout is how long a socket may stay without login; 0 means 180 s (2.1).

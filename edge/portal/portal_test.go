@@ -195,6 +195,11 @@ type fixture struct {
 }
 
 func newFixture(t *testing.T, change ...func(*Options)) *fixture {
+	return newFixtureWith(t, noMedia{}, change...)
+}
+
+// newFixtureWith has a media layer of the test's.
+func newFixtureWith(t *testing.T, media room.Media, change ...func(*Options)) *fixture {
 	f := &fixture{t: t, tokens: &memoryTokens{records: map[string]store.TokenRecord{}}}
 	log := slog.New(slog.DiscardHandler)
 	all := conference.MediaSet{Audio: true, Video: true}
@@ -212,7 +217,7 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 						Resolution: conference.Resolution{Width: 640, Height: 480}, Framerate: 24, KeyFrameInterval: 100}}}},
 			}, nil
 		},
-		Media: noMedia{}, Log: log,
+		Media: media, Log: log,
 		NewID: func() string {
 			ids.Lock()
 			defer ids.Unlock()

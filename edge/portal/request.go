@@ -76,6 +76,7 @@ func text(portal *Portal, data jsonvalue.Value, _ portalproto.Version) (prepared
 func publish(portal *Portal, data jsonvalue.Value, version portalproto.Version) (prepared, error) {
 	r, err := portalproto.DecodePublish(data, version)
 	return func(ctx context.Context, p *participant, _ func()) (jsonvalue.Value, error) {
+		r.Transport = p.onTransport(r.Transport)
 		ack, err := portal.options.Rooms.Publish(ctx, p.room, p.id, r)
 		return ack.Encode(), err
 	}, err
@@ -91,6 +92,7 @@ func unpublish(portal *Portal, data jsonvalue.Value, _ portalproto.Version) (pre
 func subscribe(portal *Portal, data jsonvalue.Value, version portalproto.Version) (prepared, error) {
 	r, err := portalproto.DecodeSubscribe(data, version)
 	return func(ctx context.Context, p *participant, _ func()) (jsonvalue.Value, error) {
+		r.Transport = p.onTransport(r.Transport)
 		ack, err := portal.options.Rooms.Subscribe(ctx, p.room, p.id, r)
 		return ack.Encode(), err
 	}, err

@@ -77,6 +77,10 @@ func (c *connection) relogin(data jsonvalue.Value, ack sioserver.Ack) {
 	if !c.take(p) {
 		return // the socket is gone already
 	}
+	var streams DataGrant
+	if asObject {
+		streams = c.portal.admitData(p)
+	}
 	before, err := p.bind(c, !asObject, func(missed []portalproto.Missed) {
 		ticket := c.portal.ticket(p.id, p.sdk)
 		if !asObject {
@@ -85,9 +89,11 @@ func (c *connection) relogin(data jsonvalue.Value, ack sioserver.Ack) {
 		}
 		ack(portalproto.AckOK(portalproto.ReloginResult{
 			Ticket: ticket, Messages: missed, ICEServers: c.portal.options.ICEServers(p.id),
+			WebTransport: streams.Token, WebTransportHashes: streams.Hashes,
 		}.Encode())...)
 	})
 	if err != nil {
+		c.portal.revokeData(p)
 		c.release(p)
 		c.failLogin(err, ack)
 		return

@@ -37,6 +37,24 @@ type publication struct {
 type subscription struct {
 	id, owner, transport string
 	tracks               []subscribed
+	data                 string // id of the data stream it is fed by, instead of tracks
+}
+
+// progress is news of a session to its owner.
+func (p *publication) progress(status portalproto.ProgressStatus, reason string) portalproto.Progress {
+	return progress(p.transport, p.stream.ID, p.stream.Data, status, reason)
+}
+
+func (s *subscription) progress(status portalproto.ProgressStatus, reason string) portalproto.Progress {
+	return progress(s.transport, s.id, s.data != "", status, reason)
+}
+
+// progress names a session in the form its transport has: one of data is known by its own id alone (portal protocol 7.3).
+func progress(transport, session string, data bool, status portalproto.ProgressStatus, reason string) portalproto.Progress {
+	if data {
+		transport, session = session, ""
+	}
+	return portalproto.Progress{Transport: transport, Session: session, Status: status, Reason: reason}
 }
 
 type subscribed struct {
@@ -196,21 +214,23 @@ func (m *machine) forget(p *publication) {
 
 func (m *machine) endSubscriptionsTo(stream string) {
 	for id, s := range m.subs {
-		for _, t := range s.tracks {
-			if t.stream == stream {
-				m.endSubscription(s, portalproto.ReasonSourceLoss)
-				m.do(func(media Media) { media.Stop(id) })
-				break
-			}
+		if s.fedBy(stream) {
+			m.endSubscription(s, portalproto.ReasonSourceLoss)
+			m.do(func(media Media) { media.Stop(id) })
 		}
 	}
+}
+
+// fedBy tells whether a subscription is fed by a stream.
+func (s *subscription) fedBy(stream string) bool {
+	return s.data == stream || slices.ContainsFunc(s.tracks, func(t subscribed) bool { return t.stream == stream })
 }
 
 // endSubscription forgets a subscription and tells its owner why.
 func (m *machine) endSubscription(s *subscription, reason string) {
 	delete(m.subs, s.id)
 	m.release(s.owner)
-	m.tell(s.owner, portalproto.Progress{Transport: s.transport, Session: s.id, Status: portalproto.ProgressError, Reason: reason})
+	m.tell(s.owner, s.progress(portalproto.ProgressError, reason))
 }
 
 // reserve counts a new session of a participant against its limit.
@@ -260,11 +280,11 @@ func (m *machine) mayControl(participant, owner string) bool {
 func (m *machine) destroy(reason string) []string {
 	for _, p := range m.streams {
 		if m.members[p.stream.Owner] != nil {
-			m.tell(p.stream.Owner, portalproto.Progress{Transport: p.transport, Session: p.stream.ID, Status: portalproto.ProgressError, Reason: reason})
+			m.tell(p.stream.Owner, p.progress(portalproto.ProgressError, reason))
 		}
 	}
 	for _, s := range m.subs {
-		m.tell(s.owner, portalproto.Progress{Transport: s.transport, Session: s.id, Status: portalproto.ProgressError, Reason: reason})
+		m.tell(s.owner, s.progress(portalproto.ProgressError, reason))
 	}
 	gone := m.order
 	for _, id := range gone {

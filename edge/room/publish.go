@@ -20,14 +20,18 @@ func (m *machine) publish(owner, session string, r portalproto.PublishRequest) (
 	if m.config.InputLimit >= 0 && len(m.streams) >= m.config.InputLimit {
 		return nil, portalproto.ErrTooManyInputs
 	}
-	if !usable(r.Tracks) || r.Transport.Type == portalproto.TransportQUIC {
+	data, via := r.Transport.Type == portalproto.TransportQUIC, "webrtc"
+	if data {
+		via = portalproto.TransportQUIC
+	}
+	if data && (!r.Data || len(r.Tracks) > 0 || r.Transport.ID == "") || !data && !usable(r.Tracks) {
 		return nil, portalproto.ErrBadPublication
 	}
 	if err := m.reserve(owner); err != nil {
 		return nil, err
 	}
 	p := &publication{transport: transportOf(r.Transport, session), stream: conference.Stream{
-		ID: session, Type: conference.Forward, Owner: owner, Via: "webrtc", InViews: []string{}, Attributes: r.Attributes,
+		ID: session, Type: conference.Forward, Owner: owner, Via: via, InViews: []string{}, Attributes: r.Attributes, Data: data,
 	}}
 	m.streams = append(m.streams, p)
 	return p, nil
@@ -84,18 +88,18 @@ func (m *machine) sessionReady(session string, tracks []conference.Track) {
 	if p := m.publication(session); p != nil && !p.ready {
 		p.ready = true
 		p.stream.Tracks = tracks
-		m.tell(p.stream.Owner, portalproto.Progress{Transport: p.transport, Session: session, Status: portalproto.ProgressReady})
+		m.tell(p.stream.Owner, p.progress(portalproto.ProgressReady, ""))
 		m.tellStreams(portalproto.StreamAdded{Stream: p.stream})
 	}
 	if s := m.subs[session]; s != nil {
-		m.tell(s.owner, portalproto.Progress{Transport: s.transport, Session: session, Status: portalproto.ProgressReady})
+		m.tell(s.owner, s.progress(portalproto.ProgressReady, ""))
 	}
 }
 
 // sessionFailed is the media layer's word that a session is over.
 func (m *machine) sessionFailed(session, reason string) {
 	if p := m.publication(session); p != nil {
-		m.tell(p.stream.Owner, portalproto.Progress{Transport: p.transport, Session: session, Status: portalproto.ProgressError, Reason: reason})
+		m.tell(p.stream.Owner, p.progress(portalproto.ProgressError, reason))
 		m.removeStream(p)
 	}
 	if s := m.subs[session]; s != nil {

@@ -28,7 +28,7 @@ type Member interface {
 	Drop()
 }
 
-// Media opens and closes the media of sessions; package rtc satisfies it through the node. All calls are safe for concurrent
+// Media opens and closes the media of sessions; packages rtc and wt satisfy it through the node. All calls are safe for concurrent
 // use and return without waiting for the network. Publish and Subscribe fail with a *portalproto.Error.
 type Media interface {
 	Publish(p MediaPublication) error
@@ -43,19 +43,22 @@ type Media interface {
 	CloseParticipant(participant string)
 }
 
-// MediaPublication declares the tracks a participant is about to send.
+// MediaPublication declares the tracks a participant is about to send, or data: then there are no tracks, and the transport is one
+// that the participant got when it was admitted.
 type MediaPublication struct {
 	Participant, Transport, Session string
 	New                             bool // open the transport
+	Data                            bool
 	Tracks                          []portalproto.PublishTrack
 	Accept                          conference.MediaIn
 	Events                          MediaEvents
 }
 
-// MediaSubscription declares the tracks a participant is about to receive.
+// MediaSubscription declares the tracks a participant is about to receive, or data, as MediaPublication does.
 type MediaSubscription struct {
 	Participant, Transport, Session string
 	New                             bool
+	Data                            string // the publication of data it is fed by; empty: media
 	Tracks                          []MediaSource
 	Events                          MediaEvents
 }
@@ -243,7 +246,7 @@ func (c *controller) publish(ctx context.Context, participant string, r portalpr
 	}
 	ack := portalproto.SessionAck{ID: session, Transport: p.transport}
 	err = c.media.Publish(MediaPublication{
-		Participant: participant, Transport: ack.Transport, Session: session, New: r.Transport.ID == "",
+		Participant: participant, Transport: ack.Transport, Session: session, New: r.Transport.ID == "", Data: p.stream.Data,
 		Tracks: r.Tracks, Accept: c.machine.config.MediaIn, Events: c.events(participant),
 	})
 	return ack, c.settle(participant, session, err)
@@ -266,7 +269,7 @@ func (c *controller) subscribe(ctx context.Context, participant string, r portal
 	}
 	ack := portalproto.SessionAck{ID: session, Transport: s.transport}
 	err = c.media.Subscribe(MediaSubscription{
-		Participant: participant, Transport: ack.Transport, Session: session, New: r.Transport.ID == "",
+		Participant: participant, Transport: ack.Transport, Session: session, New: r.Transport.ID == "", Data: s.data,
 		Tracks: sources, Events: c.events(participant),
 	})
 	return ack, c.settle(participant, session, err)

@@ -23,7 +23,11 @@ func (m *machine) subscribe(owner, session string, r portalproto.SubscribeReques
 	if who == nil {
 		return nil, nil, portalproto.ErrNotJoinedRoom
 	}
-	if !subscribable(r.Tracks) || r.Transport.Type == portalproto.TransportQUIC {
+	if r.Transport.Type == portalproto.TransportQUIC {
+		s, err = m.subscribeData(owner, session, r)
+		return s, nil, err
+	}
+	if !subscribable(r.Tracks) {
 		return nil, nil, portalproto.ErrBadSubscription
 	}
 	for _, t := range r.Tracks {
@@ -45,6 +49,22 @@ func (m *machine) subscribe(owner, session string, r portalproto.SubscribeReques
 	}
 	m.subs[session] = s
 	return s, sources, nil
+}
+
+// subscribeData is subscribe for data (portal protocol 8.12), for which no permission is checked.
+func (m *machine) subscribeData(owner, session string, r portalproto.SubscribeRequest) (*subscription, error) {
+	if len(r.Tracks) > 0 || r.DataFrom == "" || r.Transport.ID == "" {
+		return nil, portalproto.ErrBadSubscription
+	}
+	if p := m.publication(r.DataFrom); p == nil || !p.ready || !p.stream.Data {
+		return nil, portalproto.ErrNoStream
+	}
+	if err := m.reserve(owner); err != nil {
+		return nil, err
+	}
+	s := &subscription{id: session, owner: owner, transport: r.Transport.ID, data: r.DataFrom}
+	m.subs[session] = s
+	return s, nil
 }
 
 // subscribable tells whether each track says kind, mid and source, with no mid twice.

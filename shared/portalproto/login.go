@@ -105,8 +105,9 @@ type LoginResult struct {
 	WebTransport string // token for WebTransport; empty: none
 
 	// Additions of ours; OWT clients do not look at them.
-	ICEServers []ICEServer
-	Edges      []string // other edges to resume on, "host:port"
+	ICEServers         []ICEServer
+	Edges              []string // other edges to resume on, "host:port"
+	WebTransportHashes []string // SHA-256 of certificates to take for WebTransport, base64; none: those that are signed
 }
 
 // Encode is the result as that receiver understands it.
@@ -136,7 +137,8 @@ func (r LoginResult) Encode(to Receiver) jsonvalue.Value {
 		jsonvalue.M("reconnectionTicket", optionalText(r.Ticket)),
 		jsonvalue.M("webTransportToken", optionalText(r.WebTransport)),
 		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)),
-		jsonvalue.M("edges", edges))
+		jsonvalue.M("edges", edges),
+		jsonvalue.M("webTransportCertificateHashes", encodeHashes(r.WebTransportHashes)))
 }
 
 // DecodeLoginResult reads a login's answer; ok is false when it names no participant or no room. Entries of its lists that
@@ -162,6 +164,7 @@ func DecodeLoginResult(v jsonvalue.Value) (r LoginResult, ok bool) {
 	r.WebTransport = v.Get("webTransportToken").Text()
 	r.ICEServers = decodeICEServers(v.Get("iceServers"))
 	r.Edges = texts(v.Get("edges"))
+	r.WebTransportHashes = decodeHashes(v.Get("webTransportCertificateHashes"))
 	return r, r.Participant.ID != "" && room.Kind() == jsonvalue.Object
 }
 
@@ -212,8 +215,10 @@ type Missed struct {
 type ReloginResult struct {
 	Ticket   string
 	Messages []Missed
-	// ICEServers are an addition of ours: credentials may have expired meanwhile.
-	ICEServers []ICEServer
+	// Additions of ours: credentials may have expired meanwhile, and a WebTransport connection that was lost needs a new token.
+	ICEServers         []ICEServer
+	WebTransport       string // empty: none, or the connection stands
+	WebTransportHashes []string
 }
 
 // Encode is the data of the acknowledgement.
@@ -223,7 +228,9 @@ func (r ReloginResult) Encode() jsonvalue.Value {
 		messages[i] = jsonvalue.OfObject(jsonvalue.M("event", jsonvalue.Of(m.Event)), jsonvalue.M("data", m.Data), jsonvalue.M("seq", jsonvalue.OfInt(m.Seq)))
 	}
 	return jsonvalue.OfObject(jsonvalue.M("ticket", jsonvalue.Of(r.Ticket)), jsonvalue.M("messages", jsonvalue.OfArray(messages...)),
-		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)))
+		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)),
+		jsonvalue.M("webTransportToken", optionalText(r.WebTransport)),
+		jsonvalue.M("webTransportCertificateHashes", encodeHashes(r.WebTransportHashes)))
 }
 
 // DecodeReloginResult reads the answer in both its forms: the object of 1.2, or just a ticket, after which what was missed
@@ -241,6 +248,8 @@ func DecodeReloginResult(v jsonvalue.Value) (r ReloginResult, ok bool) {
 		}
 	}
 	r.ICEServers = decodeICEServers(v.Get("iceServers"))
+	r.WebTransport = v.Get("webTransportToken").Text()
+	r.WebTransportHashes = decodeHashes(v.Get("webTransportCertificateHashes"))
 	return r, r.Ticket != ""
 }
 
@@ -261,6 +270,28 @@ func decodeICEServers(v jsonvalue.Value) []ICEServer {
 	for i := range v.Len() {
 		s := v.Index(i)
 		list = append(list, ICEServer{URLs: texts(s.Get("urls")), Username: s.Get("username").Text(), Credential: s.Get("credential").Text()})
+	}
+	return list
+}
+
+const hashAlgorithm = "sha-256"
+
+// encodeHashes writes hashes of certificates in the words of WebTransportHash, whose value is bytes: here they are base64.
+func encodeHashes(hashes []string) jsonvalue.Value {
+	if len(hashes) == 0 {
+		return jsonvalue.Value{}
+	}
+	return listOf(hashes, func(h string) jsonvalue.Value {
+		return jsonvalue.OfObject(jsonvalue.M("algorithm", jsonvalue.Of(hashAlgorithm)), jsonvalue.M("value", jsonvalue.Of(h)))
+	})
+}
+
+func decodeHashes(v jsonvalue.Value) []string {
+	var list []string
+	for i := range v.Len() {
+		if h := v.Index(i); h.Get("algorithm").Text() == hashAlgorithm && h.Get("value").Text() != "" {
+			list = append(list, h.Get("value").Text())
+		}
 	}
 	return list
 }

@@ -67,17 +67,34 @@ func Dial(ctx context.Context, url string, options DialOptions) (Conn, error) {
 }
 
 // construct makes the WebSocket object, whose constructor throws for a faulty URL, and for ws on a page of https.
-func (c *conn) construct(url string) (err error) {
+func (c *conn) construct(url string) error {
+	err := guard(func() {
+		c.ws = js.Global().Get("WebSocket").New(url)
+		c.ws.Set("binaryType", "arraybuffer")
+	})
+	if err != nil {
+		return errors.New("wsconn: cannot connect to " + url + ": " + err.Error())
+	}
+	return nil
+}
+
+// guard turns what JavaScript throws into an error: a page can put anything in the place of WebSocket, and a panic would end the program.
+func guard(fn func()) (err error) {
 	defer func() {
-		if thrown := recover(); thrown != nil {
-			err = errors.New("wsconn: cannot connect to " + url)
-			if e, ok := thrown.(js.Error); ok {
-				err = errors.New("wsconn: " + e.Value.Get("message").String())
+		switch thrown := recover().(type) {
+		case nil:
+		case js.Error:
+			err = errors.New("JavaScript error")
+			if thrown.Value.Type() == js.TypeObject && thrown.Value.Get("message").Type() == js.TypeString {
+				err = errors.New(thrown.Value.Get("message").String())
 			}
+		case *js.ValueError: // it is no WebSocket at all
+			err = thrown
+		default:
+			panic(thrown)
 		}
 	}()
-	c.ws = js.Global().Get("WebSocket").New(url)
-	c.ws.Set("binaryType", "arraybuffer")
+	fn()
 	return nil
 }
 
@@ -139,7 +156,7 @@ func (c *conn) end(why error) {
 
 func (c *conn) fail(why error) {
 	c.end(why)
-	c.ws.Call("close", 1000)
+	_ = guard(func() { c.ws.Call("close", 1000) }) // gone either way
 }
 
 func (c *conn) ReadText(ctx context.Context) ([]byte, error) {
@@ -189,7 +206,10 @@ func (c *conn) WriteText(ctx context.Context, data []byte) error {
 	if c.ws.Get("readyState").Int() != stateOpen {
 		return ErrClosed // send would throw the data away in silence
 	}
-	c.ws.Call("send", string(data))
+	if err := guard(func() { c.ws.Call("send", string(data)) }); err != nil {
+		c.fail(err)
+		return err
+	}
 	return nil
 }
 

@@ -32,6 +32,8 @@ globalThis.WebSocket = class extends EventTarget {
 	}
 	send(text) {
 		if (text === "bye") { this.emit("last"); this.finish(4001, "told to") }
+		else if (text === "throw") throw new Error("no sending today")
+		else if (text === "throw nothing") throw undefined
 		else if (text === "binary") this.emit(new ArrayBuffer(1))
 		else setTimeout(() => this.emit(text))
 	}
@@ -74,6 +76,22 @@ func TestBrowserSocket(t *testing.T) {
 	}
 	if err := c.WriteText(t.Context(), []byte("x")); err == nil {
 		t.Error("writing to a closed socket")
+	}
+}
+
+// TestBrowserSocketThrows: what the page's WebSocket throws ends the connection and nothing else.
+func TestBrowserSocketThrows(t *testing.T) {
+	for text, want := range map[string]string{"throw": "no sending today", "throw nothing": "JavaScript error"} {
+		c, err := dialFake(t, "ws://ok/", DialOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.WriteText(t.Context(), []byte(text)); err == nil || err.Error() != want {
+			t.Errorf("%s: %v", text, err)
+		}
+		if _, err := c.ReadText(t.Context()); err == nil || err.Error() != want {
+			t.Errorf("%s: reading after it: %v", text, err)
+		}
 	}
 }
 

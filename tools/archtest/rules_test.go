@@ -65,6 +65,7 @@ var single = []struct {
 	{"github.com/hashicorp/memberlist", []string{"shared/cluster"}, "its hooks run under its lock, which one package knows about"},
 	{"github.com/pion/turn/", []string{"relay/turnserver"}, "it admits every peer; nothing may use it without our checks around it"},
 	{"github.com/pion/webrtc/", []string{"edge/rtc", "tools/pionpeer"}, "everything else sees the interfaces of sfu and client, so that the media path can leave pion"},
+	{"github.com/quic-go/", []string{"edge/wt"}, "what a client may open and for how long is bounded in one place, and drafts of WebTransport change"},
 	{"github.com/prometheus/", []string{"shared/metrics"}, "names are checked there, and parts only offer snapshots"},
 	{"github.com/BurntSushi/toml", []string{"shared/config"}, "every settings file is read with the same faults"},
 	{"software.sslmate.com/src/go-pkcs12", []string{"shared/certs"}, "key stores are read with one set of bounds and faults"},

@@ -1,0 +1,287 @@
+package udpdoor
+
+import (
+	"bytes"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestProtocolOf(t *testing.T) {
+	want := map[protocol][][2]int{
+		protocolMedia: {{0, 3}, {20, 63}, {128, 191}},
+		protocolQUIC:  {{64, 127}, {192, 255}},
+		protocolNone:  {{4, 19}},
+	}
+	seen := 0
+	for p, ranges := range want {
+		for _, r := range ranges {
+			for b := r[0]; b <= r[1]; b++ {
+				seen++
+				if got := protocolOf([]byte{byte(b)}); got != p {
+					t.Errorf("first byte %d: %d, want %d", b, got, p)
+				}
+			}
+		}
+	}
+	if seen != 256 || protocolOf(nil) != protocolNone {
+		t.Errorf("%d first bytes tried", seen)
+	}
+}
+
+// pair is a Door and a socket that talks to it; read keeps reading media until the Door is closed.
+func pair(t testing.TB) (d *Door, peer *net.UDPConn, media chan []byte) {
+	t.Helper()
+	listen := func() *net.UDPConn {
+		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	d, peer, media = New(listen()), listen(), make(chan []byte, 100)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		b := make([]byte, 2000)
+		for {
+			n, _, err := d.Media().ReadFrom(b)
+			if err != nil {
+				return
+			}
+			media <- bytes.Clone(b[:n])
+		}
+	}()
+	t.Cleanup(func() {
+		_ = d.Close()
+		_ = peer.Close()
+		<-done
+	})
+	return d, peer, media
+}
+
+func send(t testing.TB, peer *net.UDPConn, d *Door, b []byte) {
+	t.Helper()
+	if _, err := peer.WriteTo(b, d.Media().LocalAddr()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestEachGetsItsOwn(t *testing.T) {
+	d, peer, media := pair(t)
+	send(t, peer, d, []byte{9, 9}) // nobody's
+	send(t, peer, d, []byte{})
+	send(t, peer, d, []byte("\xc0long"))
+	send(t, peer, d, []byte("\x40short"))
+	send(t, peer, d, []byte("\x80rtp"))
+	send(t, peer, d, []byte("\x00stun"))
+	for _, want := range []string{"\x80rtp", "\x00stun"} {
+		if got := <-media; string(got) != want {
+			t.Errorf("media got %q, want %q", got, want)
+		}
+	}
+	b := make([]byte, 2000)
+	var last net.Addr
+	for _, want := range []string{"\xc0long", "\x40short"} {
+		n, from, err := d.QUIC().ReadFrom(b)
+		if err != nil || string(b[:n]) != want || from.String() != peer.LocalAddr().String() {
+			t.Errorf("QUIC got %q from %v (%v), want %q", b[:n], from, err, want)
+		}
+		if last != nil && from != last {
+			t.Error("the same peer has two addresses")
+		}
+		last = from
+	}
+	if got := d.Stats(); got != (Stats{Unknown: 2}) {
+		t.Errorf("%+v", got)
+	}
+	for name, write := range map[string]func() (int, error){
+		"media": func() (int, error) { return d.Media().WriteTo([]byte("m"), last) },
+		"pion": func() (int, error) {
+			return d.Media().WriteToAddrPort([]byte("p"), peer.LocalAddr().(*net.UDPAddr).AddrPort())
+		},
+		"quic": func() (int, error) { return d.QUIC().WriteTo([]byte("q"), last) },
+	} {
+		if _, err := write(); err != nil {
+			t.Fatal(err)
+		}
+		n, _, err := peer.ReadFrom(b)
+		if err != nil || n != 1 || b[0] != name[0] {
+			t.Errorf("%s: the peer got %q, %v", name, b[:n], err)
+		}
+	}
+}
+
+func TestSlowQUICCostsOnlyItself(t *testing.T) {
+	d, peer, media := pair(t)
+	from := peer.LocalAddr().(*net.UDPAddr).AddrPort()
+	for range queueLimit + 7 {
+		d.quic.deliver([]byte("\xc0"), from)
+	}
+	d.quic.deliver(make([]byte, maxPacket+1), from)
+	if got := d.Stats(); got != (Stats{QUICDropped: 8}) {
+		t.Errorf("%+v", got)
+	}
+	send(t, peer, d, []byte("\x80rtp"))
+	if got := <-media; string(got) != "\x80rtp" {
+		t.Errorf("media got %q", got)
+	}
+}
+
+func TestAddressesAreBounded(t *testing.T) {
+	d, _, _ := pair(t)
+	for i := range 3 * addrLimit {
+		want := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), 7)
+		if got := d.quic.addr(want); got.String() != want.String() {
+			t.Fatalf("%v, want %v", got, want)
+		}
+	}
+	if len(d.quic.addrs) > addrLimit {
+		t.Errorf("%d addresses are kept", len(d.quic.addrs))
+	}
+}
+
+func TestCloseEndsReading(t *testing.T) {
+	d, _, _ := pair(t)
+	failed := make(chan error)
+	go func() {
+		_, _, err := d.QUIC().ReadFrom(make([]byte, 10))
+		failed <- err
+	}()
+	_ = d.Close()
+	if err := <-failed; !errors.Is(err, net.ErrClosed) {
+		t.Errorf("reading ended with %v", err)
+	}
+	if _, _, err := d.QUIC().ReadFrom(make([]byte, 10)); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("read after the end: %v", err)
+	}
+	if _, err := d.QUIC().WriteTo([]byte("x"), d.QUIC().LocalAddr()); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("write after the end: %v", err)
+	}
+}
+
+func TestReadDeadline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Door{}
+		q := d.QUIC()
+		q.open(d)
+		read := func() error {
+			_, _, err := q.ReadFrom(make([]byte, 10))
+			return err
+		}
+		_ = q.SetReadDeadline(time.Now().Add(-time.Second))
+		if err := read(); !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("past deadline: %v", err)
+		}
+		start := time.Now()
+		_ = q.SetReadDeadline(start.Add(time.Second))
+		_ = q.SetReadDeadline(start.Add(time.Minute)) // the first one does not count any more
+		if err := read(); !errors.Is(err, os.ErrDeadlineExceeded) || time.Since(start) != time.Minute {
+			t.Errorf("deadline to come: %v after %v", err, time.Since(start))
+		}
+		_ = q.SetReadDeadline(time.Time{})
+		q.deliver([]byte("\xc0"), netip.AddrPort{})
+		if err := read(); err != nil {
+			t.Errorf("without a deadline: %v", err)
+		}
+		failed := make(chan error)
+		go func() { failed <- read() }()
+		synctest.Wait()
+		_ = q.SetReadDeadline(time.Now()) // as a QUIC library ends its reader
+		if err := <-failed; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a read that waited: %v", err)
+		}
+	})
+}
+
+func TestNoDeadlinesForWriting(t *testing.T) {
+	d, _, _ := pair(t)
+	if d.QUIC().SetWriteDeadline(time.Now()) == nil || d.QUIC().SetDeadline(time.Now()) == nil {
+		t.Error("QUIC can stop media from writing")
+	}
+}
+
+// Neither side allocates for a packet.
+func TestAllocations(t *testing.T) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := New(conn)
+	defer func() { _ = d.Close() }()
+	self := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	b, rtp, quic := make([]byte, 1500), []byte("\x80rtp"), []byte("\x40short")
+	if n := testing.AllocsPerRun(200, func() {
+		_, _ = d.Media().WriteToUDPAddrPort(quic, self)
+		_, _ = d.Media().WriteToUDPAddrPort(rtp, self)
+		if _, _, err := d.Media().ReadFromUDPAddrPort(b); err != nil { // both, since the first is not media
+			t.Fatal(err)
+		}
+		_, from, err := d.QUIC().ReadFrom(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = d.QUIC().WriteTo(rtp, from)
+		if _, _, err := d.Media().ReadFromUDPAddrPort(b); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkMedia(b *testing.B) {
+	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	d := New(conn)
+	defer func() { _ = d.Close() }()
+	self := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	packet, buffer := append([]byte{0x80}, make([]byte, 1199)...), make([]byte, 1500)
+	for name, read := range map[string]func([]byte) (int, netip.AddrPort, error){
+		"socket": conn.ReadFromUDPAddrPort, "door": d.Media().ReadFromUDPAddrPort,
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				_, _ = conn.WriteToUDPAddrPort(packet, self)
+				if _, _, err := read(buffer); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func FuzzProtocolOf(f *testing.F) {
+	f.Add([]byte{})
+	f.Add([]byte{0x40, 1, 2})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		d := &Door{}
+		d.quic.open(d)
+		if protocolOf(b) != protocolQUIC {
+			return
+		}
+		d.quic.deliver(b, netip.AddrPort{})
+		if len(b) > maxPacket {
+			if d.Stats().QUICDropped != 1 {
+				t.Fatal("a packet that is too long was kept")
+			}
+			return
+		}
+		got := make([]byte, maxPacket)
+		n, _, err := d.QUIC().ReadFrom(got)
+		if err != nil || !bytes.Equal(got[:n], b) {
+			t.Fatalf("%x came out as %x, %v", b, got[:n], err)
+		}
+	})
+}

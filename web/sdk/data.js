@@ -1,0 +1,143 @@
+// Data streams over WebTransport, as the edge speaks them: every stream begins with an id of 16 bytes, written as 32 hexadecimal
+// digits elsewhere. The first stream of a connection carries the token; those of a publication are opened here, those of a
+// subscription by the edge.
+
+const ID = 16; // bytes
+
+// DataConnection is a participant's connection for data.
+//
+//   url                where: webTransportUrl of the join token
+//   token              webTransportToken of the login, good once
+//   certificateHashes  webTransportCertificateHashes of the login, if it has any
+//
+// It does not come back by itself: another one needs another token.
+export class DataConnection {
+  #connection;
+  #id;
+  #subscriptions = new Map(); // id: {arrived: streams nobody has taken, wanted: those who wait for one}
+  #over = false;
+
+  constructor({url, token, certificateHashes = []}) {
+    this.#id = JSON.parse(atob(token)).transportId;
+    this.#connection = new WebTransport(url, certificateHashes.length === 0 ? {} : {
+      serverCertificateHashes: certificateHashes.map(({algorithm, value}) => ({algorithm, value: Uint8Array.from(atob(value), (c) => c.charCodeAt(0))})),
+    });
+    // ready is fulfilled when the edge has taken the token.
+    this.ready = this.#open(token);
+    // closed is fulfilled when the connection has ended, in whatever way, with a text that says more or less why.
+    this.closed = this.#connection.closed.then(({reason}) => reason, (error) => error.message).finally(() => this.#end());
+    this.ready.catch(() => {}); // who does not wait for it learns by closed
+  }
+
+  // id is what publish and subscribe requests name as their transport.
+  get id() { return this.#id; }
+
+  // send opens a stream of a publication and gives its WritableStream. Closing or aborting that ends the stream for the subscribers.
+  async send(publication) {
+    await this.ready;
+    const {readable, writable} = await this.#connection.createBidirectionalStream();
+    const writer = writable.getWriter();
+    await writer.write(bytesOf(publication));
+    writer.releaseLock();
+    const [answer] = await beginning(readable);
+    if (answer !== this.#id) throw new Error(`The edge answered a data stream with ${answer}.`);
+    return writable;
+  }
+
+  // receive gives the next stream of a subscription, a ReadableStream, or null when the connection has ended. There is one soon after
+  // subscribing, and one for each that the publisher opens.
+  receive(subscription) {
+    const {arrived, wanted} = this.#of(subscription);
+    if (arrived.length > 0) return Promise.resolve(arrived.shift());
+    if (this.#over) return Promise.resolve(null);
+    return new Promise((resolve) => wanted.push(resolve));
+  }
+
+  // forget ends the waiting for streams of a subscription that has ended.
+  forget(subscription) {
+    const {arrived, wanted} = this.#of(subscription);
+    this.#subscriptions.delete(subscription);
+    for (const stream of arrived) stream.cancel().catch(() => {});
+    for (const resolve of wanted) resolve(null);
+  }
+
+  close() { this.#connection.close(); }
+
+  async #open(token) {
+    await this.#connection.ready;
+    this.#accept();
+    const {readable, writable} = await this.#connection.createBidirectionalStream();
+    const writer = writable.getWriter();
+    const text = new TextEncoder().encode(token);
+    const frame = new Uint8Array(ID + 4 + text.length); // the id of the token's stream is zero
+    new DataView(frame.buffer).setUint32(ID, text.length, true);
+    frame.set(text, ID + 4);
+    await writer.write(frame);
+    await beginning(readable);
+  }
+
+  async #accept() {
+    const reader = this.#connection.incomingBidirectionalStreams.getReader();
+    try {
+      for (;;) {
+        const {value, done} = await reader.read();
+        if (done) return;
+        this.#take(value.readable);
+      }
+    } catch {
+      // The connection has ended: closed tells how.
+    }
+  }
+
+  async #take(readable) {
+    try {
+      const [subscription, stream] = await beginning(readable);
+      const {arrived, wanted} = this.#of(subscription);
+      if (wanted.length > 0) wanted.shift()(stream);
+      else arrived.push(stream);
+    } catch {
+      // It was reset before it had begun: there is nothing to give to anybody.
+    }
+  }
+
+  #of(subscription) {
+    let entry = this.#subscriptions.get(subscription);
+    if (!entry) this.#subscriptions.set(subscription, entry = {arrived: [], wanted: []});
+    return entry;
+  }
+
+  #end() {
+    this.#over = true;
+    for (const {wanted} of this.#subscriptions.values()) {
+      for (const resolve of wanted.splice(0)) resolve(null);
+    }
+  }
+}
+
+// beginning reads the id that a stream begins with, and gives it with a stream of what follows: a new one, since one that has been
+// read from is not taken by Response and others.
+async function beginning(readable) {
+  const reader = readable.getReader();
+  let id = '', rest;
+  while (id.length < 2 * ID) {
+    const {value, done} = await reader.read();
+    if (done) throw new Error('A data stream ended before it had begun.');
+    const missing = ID - id.length / 2;
+    id += hexOf(value.subarray(0, missing));
+    rest = value.subarray(missing);
+  }
+  return [id, new ReadableStream({
+    start(controller) {
+      if (rest.length > 0) controller.enqueue(rest);
+    },
+    async pull(controller) {
+      const {value, done} = await reader.read();
+      if (done) controller.close();
+      else controller.enqueue(value);
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }, {highWaterMark: 0})];
+}
+
+const bytesOf = (hex) => Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
+const hexOf = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
