@@ -2,9 +2,8 @@ package client
 
 import (
 	"context"
-	"errors"
 	"slices"
-	"sync/atomic"
+	"time"
 
 	"portico/shared/conference"
 	"portico/shared/jsonvalue"
@@ -51,29 +50,22 @@ type SubscribeTrack struct {
 // hears of it.
 type session struct {
 	publication bool
+	tracks      []sessionTrack
 	request     func(mids []string, transport string) jsonvalue.Value
 	onLive      func(Events)
-	result      chan error                 // one value, unless the session was live first
-	name        atomic.Pointer[string]     // the id that the application knows; nil before the session was live
-	sources     func() []string            // subscriptions: what they are from
-	updated     func(u SubscriptionUpdate) // subscriptions: what they receive has changed
+	result      chan error // one value, unless the session was live first
 
-	number    int // in the order of coming
-	tracks    []sessionTrack
-	muted     conference.MediaSet
-	withheld  conference.MediaSet // restored publications: tracks that are not sent, as the server was not told yet of the pause
 	id        string
 	transport *transport
 	lines     []line        // one per track, once negotiated
 	working   bool          // the negotiator has it and will stop its lines if need be
-	redo      bool          // the negotiator is to queue it again
 	remote    []RemoteTrack // subscriptions: what came
 	missing   map[string]bool
 	answered  bool // missing is what the answer promised and has not come
 	ready     bool
 	live      bool
 	ended     bool
-	timer     *alarm
+	timer     *time.Timer
 }
 
 // line is an m-line of a session.
@@ -88,7 +80,6 @@ type sessionTrack struct {
 	direction Direction
 	local     any
 	send      SendOptions
-	changes   int // how often local was replaced
 }
 
 // RemoteTrack is media of a Subscription.
@@ -112,7 +103,7 @@ func (c *Conference) Publish(ctx context.Context, options PublishOptions) (*Publ
 		if t.Kind != conference.Audio && t.Kind != conference.Video {
 			return nil, ErrArgument
 		}
-		s.tracks = append(s.tracks, sessionTrack{kind: t.Kind, direction: SendOnly, local: t.Local, send: t.Send})
+		s.tracks = append(s.tracks, sessionTrack{t.Kind, SendOnly, t.Local, t.Send})
 		declared[i] = portalproto.PublishTrack{Kind: t.Kind, Source: sourceOf(t)}
 		if len(t.Send.Encodings) > 0 {
 			declared[i].ScalabilityMode = t.Send.Encodings[0].ScalabilityMode
@@ -142,7 +133,7 @@ func (c *Conference) Subscribe(ctx context.Context, options SubscribeOptions) (*
 		if t == nil {
 			return true
 		}
-		s.tracks = append(s.tracks, sessionTrack{kind: kind, direction: RecvOnly, send: SendOptions{Codecs: t.Codecs}})
+		s.tracks = append(s.tracks, sessionTrack{kind, RecvOnly, nil, SendOptions{Codecs: t.Codecs}})
 		wanted = append(wanted, portalproto.SubscribeTrack{Kind: kind, From: t.From, Format: t.Format, Wanted: t.Wanted})
 		return t.From != ""
 	}
@@ -154,17 +145,6 @@ func (c *Conference) Subscribe(ctx context.Context, options SubscribeOptions) (*
 			wanted[i].Mid = mids[i]
 		}
 		return portalproto.SubscribeRequest{Tracks: wanted, Transport: webrtc(transport)}.Encode()
-	}
-	s.sources = func() (from []string) {
-		for _, w := range wanted {
-			from = append(from, w.From)
-		}
-		return from
-	}
-	s.updated = func(u SubscriptionUpdate) {
-		for i := range wanted {
-			u.apply(&wanted[i])
-		}
 	}
 	sub := &Subscription{handle{c, s}}
 	if options.OnReady != nil {
@@ -203,8 +183,6 @@ func (c *Conference) run(ctx context.Context, s *session) error {
 		if len(c.state.sessions) >= maxSessions {
 			return ErrBusy
 		}
-		c.state.numbers++
-		s.number = c.state.numbers
 		c.state.sessions[s] = struct{}{}
 		c.addJob(job{session: s})
 		return nil
@@ -224,7 +202,7 @@ func (c *Conference) run(ctx context.Context, s *session) error {
 // abandon ends a session that nobody waits for any longer, unless it has just become live.
 func (c *Conference) abandon(s *session, err error) {
 	if !s.live && !s.ended {
-		c.endSession(s, err, s.endReason(err))
+		c.endSession(s, err, ReasonStopped)
 		c.tellEnd(s)
 	}
 }
@@ -235,29 +213,11 @@ func (c *Conference) advance(s *session) {
 		return
 	}
 	s.live = true
-	c.stop(s.timer)
-	if s.known() {
-		c.restored(s)
-		return
-	}
-	id := s.id
-	s.name.Store(&id)
+	s.stopTimer()
 	if s.onLive != nil {
 		c.emit(s.onLive)
 	}
 	s.result <- nil
-}
-
-// known tells whether the session was handed out to the application.
-func (s *session) known() bool { return s.name.Load() != nil }
-
-// endReason is the reason for which a session that did not come about has ended, should the application know it from before.
-func (s *session) endReason(err error) string {
-	var refused *ServerError
-	if errors.As(err, &refused) {
-		return refused.Text
-	}
-	return ReasonGone
 }
 
 // endSession is the one way a session ends, on the loop: err is for a caller that still waits, reason for the event otherwise. It does not
@@ -267,7 +227,7 @@ func (c *Conference) endSession(s *session, err error, reason string) {
 		return
 	}
 	s.ended = true
-	c.stop(s.timer)
+	s.stopTimer()
 	delete(c.state.sessions, s)
 	if s.id != "" {
 		delete(c.state.byID, s.id)
@@ -276,8 +236,8 @@ func (c *Conference) endSession(s *session, err error, reason string) {
 	if !s.working && len(s.lines) > 0 {
 		c.addJob(job{transport: s.transport, lines: s.lines})
 	}
-	if name := s.name.Load(); name != nil {
-		c.emit(func(e Events) { e.SessionEnded(*name, reason) })
+	if s.live {
+		c.emit(func(e Events) { e.SessionEnded(s.id, reason) })
 		return
 	}
 	s.result <- err
@@ -299,7 +259,15 @@ func (s *session) endRequest() string {
 
 // expect gives a negotiated session a bounded time to become live, on the loop.
 func (c *Conference) expect(s *session) {
-	s.timer = c.after(c.options.Timeouts.Ready, func() { c.abandon(s, ErrTimeout) })
+	s.timer = time.AfterFunc(c.options.Timeouts.Ready, func() {
+		_ = c.loop.Post(func() { c.abandon(s, ErrTimeout) })
+	})
+}
+
+func (s *session) stopTimer() {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
 }
 
 // sessionList is a copy in no order, for loops that end sessions.
@@ -337,15 +305,10 @@ func (c *Conference) progress(p portalproto.Progress) {
 	}
 }
 
-// stray keeps progress of a session whose acknowledgement was read but not seen yet by the loop, and ends a session that nobody knows.
+// stray keeps progress of a session whose acknowledgement was read but not seen yet by the loop.
 func (c *Conference) stray(p portalproto.Progress) {
 	const most = 16
-	switch {
-	case c.state.opening != nil:
-		if len(c.state.strays) < most {
-			c.state.strays = append(c.state.strays, p)
-		}
-	case c.state.orphans && p.Session != "" && p.Status == portalproto.ProgressReady:
-		c.orphan(p.Session)
+	if c.state.opening != nil && len(c.state.strays) < most {
+		c.state.strays = append(c.state.strays, p)
 	}
 }

@@ -35,7 +35,6 @@ var codes = []struct {
 	{client.ErrToken, "invalid-token"},
 	{client.ErrConnect, "disconnected"},
 	{client.ErrDropped, "dropped"},
-	{client.ErrUnknownOutcome, "unknown-outcome"},
 	{client.ErrLost, "disconnected"},
 	{client.ErrSlowEvents, "disconnected"},
 	{client.ErrTimeout, "timeout"},
