@@ -27,7 +27,8 @@ func benchmarkForward(b *testing.B, subscribers int) {
 	newSource(b, e, "alice")
 	for i := range subscribers {
 		c := newClient(b, e, fmt.Sprint("sub", i))
-		c.wire.lose = func(*rtp.Header) bool { return true }
+		all := func(*rtp.Header) bool { return true }
+		c.wire.lose.Store(&all)
 		c.receive(conference.Video)
 		c.subscribe(c.name, SubTrack{conference.Video, "0", "alice-pub-1"})
 		c.negotiate()

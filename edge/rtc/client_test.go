@@ -40,7 +40,7 @@ type client struct {
 type wire struct {
 	net.PacketConn
 	cut  atomic.Bool
-	lose func(h *rtp.Header) bool // set before anything comes
+	lose atomic.Pointer[func(h *rtp.Header) bool]
 }
 
 func (w *wire) WriteTo(b []byte, to net.Addr) (int, error) {
@@ -57,8 +57,8 @@ func (w *wire) ReadFrom(b []byte) (int, net.Addr, error) {
 			return n, from, err
 		}
 		var h rtp.Header
-		if w.lose != nil && n > 12 && b[0]>>6 == 2 && (b[1] < 192 || b[1] > 223) {
-			if _, err := h.Unmarshal(b[:n]); err == nil && w.lose(&h) {
+		if lose := w.lose.Load(); lose != nil && n > 12 && b[0]>>6 == 2 && (b[1] < 192 || b[1] > 223) {
+			if _, err := h.Unmarshal(b[:n]); err == nil && (*lose)(&h) {
 				continue
 			}
 		}

@@ -90,7 +90,7 @@ func testSubscriberLosses(t *testing.T, register func(*webrtc.MediaEngine) error
 	bob := newClientWith(t, e, "bob", register)
 	seen := map[uint16]bool{}
 	var onRTX, again atomic.Int32
-	bob.wire.lose = func(h *rtp.Header) bool { // every seventh, the first time it comes
+	lose := func(h *rtp.Header) bool { // every seventh, the first time it comes
 		if h.PayloadType == rtxType {
 			onRTX.Add(1)
 			return false
@@ -102,6 +102,7 @@ func testSubscriberLosses(t *testing.T, register func(*webrtc.MediaEngine) error
 		seen[h.SequenceNumber] = true
 		return first && h.SequenceNumber%7 == 0
 	}
+	bob.wire.lose.Store(&lose)
 	bob.receive(conference.Video)
 	bob.subscribe("bob", SubTrack{conference.Video, "0", "alice-pub-1"})
 	bob.negotiate()
