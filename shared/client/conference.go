@@ -4,9 +4,14 @@
 // Peer, a PeerConnection. In a page wasm binds both to the browser; natively they are shared/sioclient and tools/pionpeer. One
 // PeerConnection carries all publications and subscriptions of a conference; it is made with the first of them.
 //
-// Each Conference has one owner of its state, a Loop. Around it: the negotiator, a goroutine which works off publications and
-// subscriptions one at a time since an offer must be answered before the next; a Loop that calls the Events; a Loop that writes what
-// needs no answer. The network's reader only posts to the owner and is never held up.
+// Each Conference has one owner of its state, a Loop. Around it: the negotiator, a goroutine which works off publications,
+// subscriptions and ICE restarts one at a time since an offer must be answered before the next; a Loop that calls the Events; and,
+// while the connection to the portal is lost, a goroutine that gets it back. The network's reader only posts to the owner and is never
+// held up.
+//
+// A lost connection is not the end (portal protocol 5, 11.5). The media go on; requests are kept and sent after; what the portal had
+// to tell meanwhile is told in order and once. When the portal does not know the participant any more, Options.Token gets a token to
+// join anew with: the room's changes are told as events, and what was published and subscribed to is restored.
 package client
 
 import (
@@ -25,11 +30,15 @@ import (
 type Options struct {
 	Peers  PeerFactory
 	Events Events // nil: NoEvents
-	Dial   Dialer // nil: Socket.IO over WebSocket
+	Dial   Dialer // nil: DialSocketIO
 
 	// SDKType and SDKVersion are what the client says of itself, by default "Go" and "1.0". The server keeps the place of a client whose
 	// connection is lost only for OWT's own types ("JavaScript", "C++", …; portal protocol 2.1).
 	SDKType, SDKVersion string
+
+	// Token, if set, gets a fresh join token when the participation could not be resumed, and the client joins anew. It is called again
+	// after a failure, its own included, until Timeouts.Rejoin is over; it must return when ctx ends.
+	Token func(ctx context.Context) (string, error)
 
 	RelayOnly  bool        // media through a relay only
 	ICEServers []ICEServer // not nil: instead of those the server names
@@ -37,7 +46,8 @@ type Options struct {
 	MaxEvents  int // events waiting for the handler before the conference is given up with ErrSlowEvents; default 10,000
 }
 
-// Timeouts bound the waits; a zero field means its default.
+// Timeouts bound the waits; a zero field means its default. While the connection is lost, Request, Answer, Ready and Media stand still; they
+// begin anew once it is back.
 type Timeouts struct {
 	Connect time.Duration // to open the Socket; default 10 s
 	Login   time.Duration // default 15 s
@@ -45,6 +55,9 @@ type Timeouts struct {
 	Answer  time.Duration // from an offer to its answer; default 10 s
 	Ready   time.Duration // from the answer until media can flow; default 20 s
 	Logout  time.Duration // how long Leave waits for the server; default 2 s
+	Resume  time.Duration // from the loss of the connection until it is not tried any more; default 60 s, as servers keep a place
+	Rejoin  time.Duration // for joining anew with Options.Token; default 2 min
+	Media   time.Duration // for media to come back after it broke off; default 15 s
 }
 
 func (o Options) withDefaults() Options {
@@ -59,11 +72,14 @@ func (o Options) withDefaults() Options {
 	set(&o.Timeouts.Answer, 10*time.Second)
 	set(&o.Timeouts.Ready, 20*time.Second)
 	set(&o.Timeouts.Logout, 2*time.Second)
+	set(&o.Timeouts.Resume, time.Minute)
+	set(&o.Timeouts.Rejoin, 2*time.Minute)
+	set(&o.Timeouts.Media, 15*time.Second)
 	if o.Events == nil {
 		o.Events = NoEvents{}
 	}
 	if o.Dial == nil {
-		o.Dial = dialSocketIO
+		o.Dial = DialSocketIO
 	}
 	if o.SDKType == "" {
 		o.SDKType, o.SDKVersion = "Go", "1.0"
@@ -79,9 +95,8 @@ type Conference struct {
 	options Options
 	loop    *task.Loop     // owner of state
 	events  *task.Loop     // calls the Events
-	sender  *task.Loop     // writes what nobody waits for
-	group   *task.Group    // the negotiator, and requests nobody waits for
-	closing sync.WaitGroup // PeerConnections being closed
+	group   *task.Group    // the negotiator, and whoever gets the connection back
+	closing sync.WaitGroup // PeerConnections and Sockets being closed
 	wake    chan struct{}  // one token: there may be a job for the negotiator
 	stopped chan struct{}  // closed when nothing runs any more but handlers of Events
 	done    chan struct{}
@@ -91,26 +106,33 @@ type Conference struct {
 
 // state is what the loop owns.
 type state struct {
-	socket     Socket
-	room       *room                      // nil until the login has succeeded
-	early      []portalproto.Notification // came before that
-	ticket     string                     // for resuming; never logged
+	wire       *wire  // the connection to the portal; nil while it is lost
+	url        string // of the portal
+	room       *room  // nil until the login has succeeded
+	received   int64  // notifications so far (portal protocol 5.6)
+	ticket     string // for resuming; empty: none; never logged
+	refresh    *time.Timer
+	hurry      func() // while the connection is lost: try again now
+	probing    bool   // whether the connection still works is being found out
 	iceServers []ICEServer
 	leaving    bool
 	over       bool
 	err        error // why it is over; nil after Leave
 
+	asked   []*request // sent and not answered, in order
+	kept    []*request // to be sent, in order, when the connection is back
+	alarms  map[*alarm]struct{}
+	orphans bool // the portal may have opened sessions that nobody here knows
+
 	transport *transport            // nil: none yet, or given up
 	sessions  map[*session]struct{} // all that have not ended
 	byID      map[string]*session   // those the server knows
+	numbers   int                   // of sessions so far
 	jobs      []job
 	strays    []portalproto.Progress // progress that may belong to the session being opened
 	opening   *session               // the session whose request is on its way
 	media     string
 }
-
-// maxEarly bounds the notifications that are kept for the time after the login's answer was read.
-const maxEarly = 1024
 
 // Info is a snapshot of the conference.
 type Info struct {
@@ -145,72 +167,72 @@ func Join(ctx context.Context, token string, options Options) (*Conference, erro
 func newConference(options Options) *Conference {
 	c := &Conference{
 		options: options, wake: make(chan struct{}, 1), stopped: make(chan struct{}), done: make(chan struct{}),
-		state: state{sessions: map[*session]struct{}{}, byID: map[string]*session{}},
+		state: state{alarms: map[*alarm]struct{}{}, sessions: map[*session]struct{}{}, byID: map[string]*session{}},
 	}
 	// A panic is somebody's mistake, here or in a handler; going on with half-done state would hide it.
 	broken := func(e *task.PanicError) { _ = c.loop.Post(func() { c.finish(e) }) }
 	c.group = task.NewGroup(context.Background(), broken)
 	c.loop = task.NewLoop(task.LoopOptions{OnPanic: broken})
 	c.events = task.NewLoop(task.LoopOptions{Mailbox: options.MaxEvents, OnPanic: broken})
-	c.sender = task.NewLoop(task.LoopOptions{Mailbox: maxOutgoing, OnPanic: broken})
 	return c
 }
 
 func (c *Conference) join(ctx context.Context, url, token string) error {
-	connect, cancel := context.WithTimeoutCause(ctx, c.options.Timeouts.Connect, ErrTimeout)
-	defer cancel()
-	socket, err := c.options.Dial(connect, DialOptions{URL: url, OnEvent: c.onEvent, OnClose: c.onClose})
+	w, err := c.dial(ctx, url)
 	if err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		return withCause(ErrConnect, err)
-	}
-	if err := c.do(ctx, func() error {
-		c.state.socket = socket
-		return nil
-	}); err != nil {
-		_ = socket.Close()
 		return err
 	}
+	if err := c.do(ctx, func() error {
+		c.state.wire, c.state.url = w, url
+		return nil
+	}); err != nil {
+		_ = w.socket.Close()
+		return err
+	}
+	return c.login(ctx, w, token, func(result portalproto.LoginResult, r *room) {
+		c.state.room = r
+		if err := c.group.Go(c.negotiator); err != nil {
+			return // the end has begun
+		}
+		c.admitted(result.Ticket, result.ICEServers)
+		c.tellState()
+		c.open(w)
+	})
+}
+
+// login logs in on a wire; enter takes the room, on the loop.
+func (c *Conference) login(ctx context.Context, w *wire, token string, enter func(portalproto.LoginResult, *room)) error {
 	login := portalproto.Login{
 		Token: jsonvalue.Of(token), SDK: portalproto.SDK{Type: c.options.SDKType, Version: c.options.SDKVersion}, Protocol: portalproto.V12,
 	}
-	answer, err := c.request(ctx, c.options.Timeouts.Login, portalproto.EventLogin, login.Encode())
-	if err != nil {
-		return err
-	}
-	return c.do(ctx, func() error { return c.seed(answer) })
+	return w.ask(ctx, portalproto.EventLogin, login.Encode(), func(answer jsonvalue.Value) error {
+		result, ok := portalproto.DecodeLoginResult(answer)
+		if !ok {
+			return ErrProtocol
+		}
+		r, ok := newRoom(result)
+		if !ok {
+			return ErrProtocol
+		}
+		enter(result, r)
+		return nil
+	})
 }
 
-// seed takes the login's answer and catches up with the notifications that came in the meantime.
-func (c *Conference) seed(answer jsonvalue.Value) error {
-	result, ok := portalproto.DecodeLoginResult(answer)
-	if !ok {
-		return ErrProtocol
+// admitted takes what comes with every login and relogin, on the loop.
+func (c *Conference) admitted(ticket string, servers []portalproto.ICEServer) {
+	c.setTicket(ticket)
+	if c.options.ICEServers != nil {
+		c.state.iceServers = c.options.ICEServers
+		return
 	}
-	r, ok := newRoom(result)
-	if !ok {
-		return ErrProtocol
+	if len(servers) == 0 {
+		return // those of before are all there is
 	}
-	c.state.ticket = result.Ticket
-	c.state.iceServers = c.options.ICEServers
-	if c.state.iceServers == nil {
-		for _, s := range result.ICEServers {
-			c.state.iceServers = append(c.state.iceServers, ICEServer(s))
-		}
+	c.state.iceServers = nil
+	for _, s := range servers {
+		c.state.iceServers = append(c.state.iceServers, ICEServer(s))
 	}
-	if err := c.group.Go(c.negotiator); err != nil {
-		return ErrEnded
-	}
-	c.state.room = r
-	c.tellState()
-	early := c.state.early
-	c.state.early = nil
-	for _, n := range early {
-		c.notice(n)
-	}
-	return nil
 }
 
 // Info is the room as it stands; after the end of the conference, as it stood.
@@ -227,12 +249,17 @@ func (c *Conference) Info() Info {
 	return info
 }
 
-// Send sends a message to one participant, or to everyone in the room, the client itself included, when to is empty.
+// Send sends a message to one participant, or to everyone in the room, the client itself included, when to is empty. While the connection
+// is lost the message waits, and is sent after those before it. ErrUnknownOutcome says that the connection broke before the server
+// answered: the message is not sent again, since it may have arrived.
 func (c *Conference) Send(ctx context.Context, message jsonvalue.Value, to string) error {
 	if to == "" {
 		to = portalproto.All
 	}
-	return c.simple(ctx, portalproto.EventText, portalproto.Text{To: to, Message: message}.Encode())
+	_, err := c.wait(ctx, &request{
+		name: portalproto.EventText, data: []jsonvalue.Value{portalproto.Text{To: to, Message: message}.Encode()}, portable: true,
+	})
+	return err
 }
 
 // Leave tells the server and ends everything: when it has returned, no goroutine of the conference runs but that of an Events handler; Done
@@ -242,10 +269,15 @@ func (c *Conference) Leave(ctx context.Context) error {
 	err := c.do(context.WithoutCancel(ctx), func() error {
 		first = !c.state.leaving
 		c.state.leaving = true
+		if c.state.hurry != nil {
+			c.state.hurry()
+		}
 		return nil
 	})
 	if err == nil && first {
-		_, err = c.request(ctx, c.options.Timeouts.Logout, portalproto.EventLogout)
+		limited, cancel := context.WithTimeoutCause(ctx, c.options.Timeouts.Logout, ErrTimeout)
+		_, err = c.wait(limited, &request{name: portalproto.EventLogout, again: true})
+		cancel()
 		if errors.Is(err, ErrLost) || errors.Is(err, ErrEnded) {
 			err = nil // the server knows
 		}
@@ -287,81 +319,9 @@ func ended(err error) error {
 	return withCause(ErrEnded, err)
 }
 
-// request sends a request and reads its acknowledgement; data is left out when it is absent. It is not for the loop.
-func (c *Conference) request(ctx context.Context, limit time.Duration, name string, data ...jsonvalue.Value) (jsonvalue.Value, error) {
-	var socket Socket
-	if err := c.do(ctx, func() error {
-		socket = c.state.socket
-		return nil
-	}); err != nil {
-		return jsonvalue.Value{}, err
-	}
-	limited, cancel := context.WithTimeoutCause(ctx, limit, ErrTimeout)
-	defer cancel()
-	args, err := socket.Request(limited, name, data...)
-	if err != nil {
-		if limited.Err() != nil {
-			return jsonvalue.Value{}, context.Cause(limited)
-		}
-		return jsonvalue.Value{}, withCause(ErrLost, err)
-	}
-	answer, err := portalproto.DecodeAck(args)
-	var refusal *portalproto.Error
-	if errors.As(err, &refusal) {
-		return jsonvalue.Value{}, &ServerError{Request: name, Text: refusal.Text}
-	}
-	return answer, err
-}
-
-// simple is a request whose answer says no more than yes or no.
-func (c *Conference) simple(ctx context.Context, name string, data jsonvalue.Value) error {
-	_, err := c.request(ctx, c.options.Timeouts.Request, name, data)
-	return err
-}
-
-// tell sends a request whose outcome changes nothing.
-func (c *Conference) tell(name string, data jsonvalue.Value) {
-	_ = c.group.Go(func(ctx context.Context) { _ = c.simple(ctx, name, data) })
-}
-
-// onEvent and onClose run on the Socket's goroutine.
-func (c *Conference) onEvent(name string, args []jsonvalue.Value) {
-	var data jsonvalue.Value
-	if len(args) > 0 {
-		data = args[0]
-	}
-	n, ok := portalproto.DecodeNotification(name, data)
-	if !ok {
-		return
-	}
-	// The loop never waits: a full mailbox is a flood.
-	if err := c.loop.Post(func() { c.notice(n) }); errors.Is(err, task.ErrFull) {
-		_ = c.loop.Do(context.Background(), func() { c.finish(ErrProtocol) })
-	}
-}
-
-func (c *Conference) onClose(err error) {
-	_ = c.loop.Post(func() {
-		switch {
-		case c.state.leaving:
-			c.finish(nil)
-		case errors.Is(err, ErrDropped):
-			c.finish(ErrDropped)
-		default:
-			c.finish(withCause(ErrLost, err))
-		}
-	})
-}
-
 // notice handles one notification, on the loop.
 func (c *Conference) notice(n portalproto.Notification) {
-	switch {
-	case c.state.over:
-		return
-	case c.state.room == nil:
-		if c.state.early = append(c.state.early, n); len(c.state.early) > maxEarly {
-			c.finish(ErrProtocol)
-		}
+	if c.state.over {
 		return
 	}
 	switch n := n.(type) {
@@ -394,9 +354,15 @@ func (c *Conference) emit(event func(Events)) {
 }
 
 func (c *Conference) tellState() {
-	s := State{Signaling: Joined, Media: c.state.media}
-	if c.state.over {
+	if c.state.room == nil {
+		return
+	}
+	s := State{Signaling: Joined, Media: c.state.media, Self: c.state.room.self}
+	switch {
+	case c.state.over:
 		s.Signaling = Ended
+	case c.state.wire == nil:
+		s.Signaling = Reconnecting
 	}
 	c.emit(func(e Events) { e.State(s) })
 }
@@ -412,18 +378,19 @@ func (c *Conference) finish(err error) {
 	}
 	c.giveUp(c.state.transport, ReasonEnded, false)
 	c.state.media = ""
+	c.stopClocks()
+	c.failRequests(ended(err))
 	c.tellState()
-	go c.shutdown(c.state.socket, c.state.room != nil)
+	go c.shutdown(c.state.wire, c.state.room != nil)
 }
 
 // shutdown stops what runs and waits for it, from the edges inward; the last event comes when all is quiet.
-func (c *Conference) shutdown(socket Socket, joined bool) {
+func (c *Conference) shutdown(w *wire, joined bool) {
 	c.group.Stop()
-	if socket != nil {
-		_ = socket.Close()
+	if w != nil {
+		_ = w.socket.Close()
 	}
 	c.group.Close()
-	c.sender.Close()
 	c.loop.Close()
 	c.closing.Wait()
 	close(c.stopped)

@@ -57,13 +57,11 @@ func TestJoinRefused(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			w := newWorld(t)
 			w.portal.answers = func(string, jsonvalue.Value) []jsonvalue.Value {
-				w.portal.lose(ErrDropped) // the portal disconnects who it refused
 				return portalproto.AckError(&portalproto.Error{Text: text})
 			}
+			w.portal.losses["login"] = "answered" // the portal disconnects who it refused
 			_, err := Join(w.t.Context(), goodToken, w.options())
 			var refusal *ServerError
-			// Whichever of the refusal and the goodbye is seen first, the refusal is what the caller needs; only when the socket is gone
-			// before the answer was read may it be the loss.
 			if !errors.As(err, &refusal) || refusal.Text != text || refusal.Request != "login" || want != nil && !errors.Is(err, want) {
 				t.Errorf("%s: %v", text, err)
 			}
@@ -100,15 +98,17 @@ func TestJoinFails(t *testing.T) {
 			o.Dial = func(ctx context.Context, _ DialOptions) (Socket, error) { <-ctx.Done(); return nil, context.Cause(ctx) }
 		}, ErrConnect, 10 * time.Second},
 		"portal silent":    {func(w *world, _ *Options) { w.portal.mute["login"] = true }, ErrTimeout, 15 * time.Second},
-		"connection lost":  {func(w *world, _ *Options) { w.portal.mute["login"] = true; w.portal.lose(errors.New("reset")) }, ErrLost, 0},
+		"connection lost":  {func(w *world, _ *Options) { w.portal.losses["login"] = "unanswered" }, ErrLost, 0},
 		"result no object": {login(`"hello"`), ErrProtocol, 0},
 		"no id":            {login(`{"room":{"id":"r","participants":[],"streams":[]}}`), ErrProtocol, 0},
 		"not in the room":  {login(`{"id":"me","room":{"id":"r","participants":[{"id":"other"}],"streams":[]}}`), ErrProtocol, 0},
 		"wrong types":      {login(`{"id":{"id":1},"room":[[]],"iceServers":{"urls":1}}`), ErrProtocol, 0},
 		"flood before the answer": {func(w *world, _ *Options) {
-			w.portal.mute["login"] = true
-			for range maxEarly + 1 {
-				w.portal.notify(portalproto.ParticipantLeft{ID: "x"})
+			w.portal.answers = func(string, jsonvalue.Value) []jsonvalue.Value {
+				for range maxHeldEvents + 1 {
+					w.portal.notify(portalproto.ParticipantLeft{ID: "x"})
+				}
+				return nil
 			}
 		}, ErrProtocol, 0},
 	} {
@@ -134,7 +134,7 @@ func TestJoinGivenUp(t *testing.T) {
 		if <-joining.done; !errors.Is(joining.err, context.Canceled) {
 			t.Error(joining.err)
 		}
-		<-w.portal.closed
+		<-w.portal.socket.ended
 	})
 }
 

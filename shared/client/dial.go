@@ -7,8 +7,8 @@ import (
 	"portico/shared/sioclient"
 )
 
-// dialSocketIO is the Dialer of a client that names none: Socket.IO over one WebSocket.
-func dialSocketIO(ctx context.Context, options DialOptions) (Socket, error) {
+// DialSocketIO is the Dialer of a client that names none: Socket.IO over one WebSocket.
+func DialSocketIO(ctx context.Context, options DialOptions) (Socket, error) {
 	conn, err := sioclient.Dial(ctx, sioclient.Options{
 		URL: options.URL, OnEvent: options.OnEvent,
 		OnClose: func(err error) {

@@ -20,10 +20,13 @@ var (
 	ErrProtocol     = errors.New("the server's answer makes no sense")
 	ErrMedia        = errors.New("the media connection failed")
 	ErrArgument     = errors.New("the request makes no sense")
-	ErrBusy         = errors.New("too many publications and subscriptions at a time")
+	ErrBusy         = errors.New("too many publications, subscriptions or waiting requests at a time")
 	ErrSlowEvents   = errors.New("the event handler fell too far behind")
 	ErrStopped      = errors.New("the publication or subscription was stopped")
 	ErrEnded        = errors.New("the conference has ended")
+
+	// ErrUnknownOutcome is given when the connection broke between a request and its answer: the server may have carried it out.
+	ErrUnknownOutcome = errors.New("the connection was lost before the server answered: it may have done what was asked")
 )
 
 // ServerError is a refusal: the text of the server's error acknowledgement (portal protocol 2.8). It is also ErrTokenRefused, ErrRoomFull

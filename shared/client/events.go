@@ -21,6 +21,9 @@ type Events interface {
 	Message(from, to string, message jsonvalue.Value)
 	// SessionEnded is told once for every Publication and Subscription that was handed out, however it ended.
 	SessionEnded(id, reason string)
+	// SessionRestored is told after the client had to join anew, once for every Publication and Subscription that is there again. It has
+	// a new id, a publication with it a new stream, a subscription new Tracks.
+	SessionRestored(old, id string)
 	State(s State)
 	// Disconnected is the last call, made once. err is nil after Leave; otherwise ErrDropped, ErrLost or what else ended the conference.
 	Disconnected(err error)
@@ -30,6 +33,9 @@ type Events interface {
 type State struct {
 	Signaling Signaling
 	Media     string // connectionState of the PeerConnection: new, connecting, connected, disconnected, failed; empty when there is none
+	// Self is the client. It is another participant when the client had to join anew; then the room's changes follow as events, the
+	// client's own joining not among them.
+	Self conference.Participant
 }
 
 // Signaling is the state of the connection to the portal.
@@ -37,8 +43,9 @@ type Signaling string
 
 // The states of Signaling.
 const (
-	Joined Signaling = "joined"
-	Ended  Signaling = "ended"
+	Joined       Signaling = "joined"
+	Reconnecting Signaling = "reconnecting" // the connection is lost and tried again; the media may go on
+	Ended        Signaling = "ended"
 )
 
 // Reasons of SessionEnded that are the client's own; all others are the server's words.
@@ -47,6 +54,7 @@ const (
 	ReasonEnded   = "conference ended"        // Leave, or the connection was lost
 	ReasonMedia   = "media connection failed" // of the PeerConnection, for all its sessions
 	ReasonRemoved = "stream removed"          // by the server, though nobody here stopped it
+	ReasonGone    = "not restored"            // after the client had to join anew
 )
 
 // NoEvents ignores every event.
@@ -61,5 +69,6 @@ func (NoEvents) StreamRemoved(string)                                     {}
 func (NoEvents) StreamUpdated(conference.Stream, string, jsonvalue.Value) {}
 func (NoEvents) Message(string, string, jsonvalue.Value)                  {}
 func (NoEvents) SessionEnded(string, string)                              {}
+func (NoEvents) SessionRestored(string, string)                           {}
 func (NoEvents) State(State)                                              {}
 func (NoEvents) Disconnected(error)                                       {}

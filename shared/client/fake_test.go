@@ -2,15 +2,16 @@ package client
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
-	"portico/shared/conference"
 	"portico/shared/jsonvalue"
 	"portico/shared/portalproto"
 )
@@ -41,30 +42,41 @@ func (j *journal) take() []string {
 	return lines
 }
 
-// portal is a Socket whose other end answers as a portal would, unless a test says otherwise.
+// portal answers as a portal would, unless a test says otherwise. Each connection to it is a fakeSocket.
 type portal struct {
 	t       *testing.T
 	journal *journal
-	options DialOptions
-	pushes  chan func()
-	closed  chan struct{}
-	close   sync.Once
 
 	mu sync.Mutex // guards the fields below
 	// answers may answer a request in the portal's place; a nil slice leaves it to the portal.
 	answers func(name string, data jsonvalue.Value) []jsonvalue.Value
 	// mute names requests that are never acknowledged.
 	mute map[string]bool
+	// losses says where the next request of a name meets the end of its connection: "unheard", "unanswered" or "answered".
+	losses map[string]string
 	// onOffer is what an offer causes beyond its ack; nil: the answer and readiness of the sessions on it.
-	onOffer  func(transport, sdp string)
+	onOffer func(transport, sdp string)
+	// dialling is called before each connection but the first; an error refuses it.
+	dialling func(ctx context.Context) error
 	login    jsonvalue.Value
+	prefix   string // of session ids
 	sessions int
 	opened   []string // sessions acknowledged and not yet ready
+
+	dials    int
+	socket   *fakeSocket // nil: the client is away
+	last     *fakeSocket // newest connection
+	asString bool        // the answer to relogin is the ticket alone
+	deaf     bool        // what is sent gets lost
+	tickets  int
+	seq      int64
+	buffer   []portalproto.Missed
+	sent     []bool // of buffer
 }
 
 func newPortal(t *testing.T) *portal {
 	return &portal{
-		t: t, journal: &journal{}, pushes: make(chan func(), 100_000), closed: make(chan struct{}), mute: map[string]bool{},
+		t: t, journal: &journal{}, mute: map[string]bool{}, losses: map[string]string{}, prefix: "s",
 		login: parse(t, `{"id":"me","user":"alice","role":"presenter",
 			"permission":{"publish":{"video":true,"audio":true},"subscribe":{"video":true,"audio":true}},
 			"room":{"id":"r","views":["common"],"participants":[{"id":"bob","user":"bob","role":"viewer"},{"id":"me","user":"alice","role":"presenter"}],
@@ -74,70 +86,187 @@ func newPortal(t *testing.T) *portal {
 	}
 }
 
-func (p *portal) dial(_ context.Context, options DialOptions) (Socket, error) {
-	p.options = options
+func (p *portal) dial(ctx context.Context, options DialOptions) (Socket, error) {
 	p.journal.add("dial", options.URL)
-	go func() {
-		for {
-			select {
-			case push := <-p.pushes:
-				push()
-			case <-p.closed:
-				return
-			}
+	p.mu.Lock()
+	p.dials++
+	dialling := p.dialling
+	if p.dials == 1 {
+		dialling = nil
+	}
+	p.mu.Unlock()
+	if dialling != nil {
+		if err := dialling(ctx); err != nil {
+			return nil, err
 		}
-	}()
-	return p, nil
+	}
+	s := &fakeSocket{
+		portal: p, options: options, wire: make(chan func(), 100_000), closing: make(chan struct{}), ended: make(chan struct{}),
+		waiting: map[int]func([]jsonvalue.Value, error){},
+	}
+	p.set(func() {
+		p.last = s
+		if p.dials == 1 { // it may speak before the login
+			p.socket = s
+		}
+	})
+	go s.run()
+	return s, nil
 }
 
-func (p *portal) Close() error {
-	p.close.Do(func() { close(p.closed) })
+// fakeSocket is one connection: what the portal sends goes through wire, in order.
+type fakeSocket struct {
+	portal  *portal
+	options DialOptions
+	wire    chan func() // nil: the end
+	closing chan struct{}
+	close   sync.Once
+	ended   chan struct{}
+
+	mu      sync.Mutex // guards the fields below
+	err     error
+	asked   int
+	waiting map[int]func([]jsonvalue.Value, error)
+}
+
+func (s *fakeSocket) run() {
+	defer close(s.ended)
+	for {
+		select {
+		case item := <-s.wire:
+			if item != nil {
+				item()
+				continue
+			}
+		case <-s.closing:
+		}
+		s.mu.Lock()
+		if s.err == nil {
+			s.err = errors.New("closed")
+		}
+		waiting := s.waiting
+		s.waiting = map[int]func([]jsonvalue.Value, error){}
+		s.mu.Unlock()
+		for _, done := range waiting {
+			done(nil, s.err)
+		}
+		s.options.OnClose(s.err)
+		return
+	}
+}
+
+func (s *fakeSocket) Close() error {
+	s.close.Do(func() { close(s.closing) })
+	<-s.ended
 	return nil
 }
 
-func (p *portal) Emit(name string, args ...jsonvalue.Value) error {
-	p.journal.add("> (no ack)", name, text(args))
-	return nil
+func (s *fakeSocket) Emit(name string, args ...jsonvalue.Value) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.portal.journal.add("> (no ack)", name, text(args))
+	}
+	return s.err
 }
 
-func (p *portal) Request(ctx context.Context, name string, args ...jsonvalue.Value) ([]jsonvalue.Value, error) {
+func (s *fakeSocket) Ask(name string, done func([]jsonvalue.Value, error), args ...jsonvalue.Value) {
+	s.mu.Lock()
+	if err := s.err; err != nil {
+		s.mu.Unlock()
+		done(nil, err)
+		return
+	}
+	s.asked++
+	id := s.asked
+	s.waiting[id] = done
+	s.mu.Unlock()
 	var data jsonvalue.Value
 	if len(args) > 0 {
 		data = args[0]
+	}
+	p := s.portal
+	p.mu.Lock()
+	loss := p.losses[name]
+	delete(p.losses, name)
+	p.mu.Unlock()
+	if loss == "unheard" {
+		p.journal.add("lost", name)
+		p.loseSocket(s, errors.New("reset"))
+		return
 	}
 	if sdp := data.Path("signaling", "sdp").Text(); sdp != "" {
 		p.journal.add("> offer", data.Get("id").Text(), summary(sdp))
 	} else {
 		p.journal.add(strings.TrimSpace("> " + name + " " + text(args)))
 	}
+	go p.serve(s, id, name, data, loss)
+}
+
+// serve answers one request.
+func (p *portal) serve(s *fakeSocket, id int, name string, data jsonvalue.Value, loss string) {
 	p.mu.Lock()
 	answers, mute := p.answers, p.mute[name]
 	p.mu.Unlock()
 	if mute {
-		select {
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		case <-p.closed:
-			return nil, errors.New("closed")
-		}
+		return
 	}
+	var ack []jsonvalue.Value
 	if answers != nil {
-		if ack := answers(name, data); ack != nil {
-			return ack, nil
+		ack = answers(name, data)
+	}
+	switch {
+	case ack != nil:
+		s.ack(id, ack)
+	case name == portalproto.EventLogin || name == portalproto.EventRelogin:
+		p.enter(s, id, name, loss)
+	default:
+		ack = p.answer(name, data)
+		if loss != "unanswered" {
+			s.ack(id, ack)
 		}
 	}
-	return p.answer(name, data), nil
+	if loss != "" {
+		p.loseSocket(s, errors.New("reset"))
+	}
+}
+
+func (s *fakeSocket) ack(id int, args []jsonvalue.Value) {
+	s.wire <- func() {
+		s.mu.Lock()
+		done := s.waiting[id]
+		delete(s.waiting, id)
+		s.mu.Unlock()
+		if done != nil {
+			done(args, nil)
+		}
+	}
+}
+
+// loseSocket ends a connection from the portal's side.
+func (p *portal) loseSocket(s *fakeSocket, err error) {
+	p.set(func() {
+		if p.socket == s {
+			p.socket = nil
+		}
+	})
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.mu.Unlock()
+	s.wire <- nil
 }
 
 func (p *portal) answer(name string, data jsonvalue.Value) []jsonvalue.Value {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch name {
-	case portalproto.EventLogin:
-		return portalproto.AckOK(p.login)
+	case portalproto.EventRefreshTicket:
+		return portalproto.AckOK(jsonvalue.Of(p.ticket()))
 	case portalproto.EventPublish, portalproto.EventSubscribe:
 		p.sessions++
-		id := "s" + strconv.Itoa(p.sessions)
+		id := p.prefix + strconv.Itoa(p.sessions)
 		transport := data.Path("transport", "id").Text()
 		if transport == "" {
 			transport = id
@@ -153,6 +282,52 @@ func (p *portal) answer(name string, data jsonvalue.Value) []jsonvalue.Value {
 		go onOffer(transport, sdp)
 	}
 	return portalproto.AckOK(jsonvalue.Value{})
+}
+
+// ticket makes the next ticket, which lasts ten minutes from now.
+func (p *portal) ticket() string {
+	p.tickets++
+	now := time.Now()
+	return base64Of(`{"participantId":"me","ticketId":"` + strconv.Itoa(p.tickets) + `","notBefore":` +
+		strconv.FormatInt(now.UnixMilli(), 10) + `,"notAfter":` + strconv.FormatInt(now.Add(10*time.Minute).UnixMilli(), 10) + `,"signature":"x"}`)
+}
+
+func base64Of(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }
+
+// enter answers login and relogin: it binds the participant to the connection, and nothing comes between the answer and what follows.
+func (p *portal) enter(s *fakeSocket, id int, name, loss string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if loss != "unanswered" {
+		p.socket = s
+	}
+	if name == portalproto.EventLogin {
+		if loss == "unanswered" {
+			return
+		}
+		p.seq, p.buffer, p.sent = 0, nil, nil
+		s.ack(id, portalproto.AckOK(p.login))
+		return
+	}
+	answer := jsonvalue.Of(p.ticket())
+	if !p.asString {
+		answer = portalproto.ReloginResult{
+			Ticket: answer.Text(), Messages: p.buffer, ICEServers: []portalproto.ICEServer{{URLs: []string{"turn:fresh:3478"}}},
+		}.Encode()
+	}
+	if loss == "unanswered" {
+		for i := range p.sent { // the portal believes that they arrived
+			p.sent[i] = true
+		}
+		return
+	}
+	s.ack(id, portalproto.AckOK(answer))
+	for i, m := range p.buffer {
+		if !p.sent[i] && p.asString {
+			s.wire <- func() { s.options.OnEvent(m.Event, []jsonvalue.Value{m.Data}) }
+		}
+		p.sent[i] = true
+	}
 }
 
 // accept sends the answer and readiness, in our server's order.
@@ -181,181 +356,28 @@ func (p *portal) notify(n portalproto.Notification) {
 }
 
 func (p *portal) push(name string, data jsonvalue.Value) {
-	p.pushes <- func() { p.options.OnEvent(name, []jsonvalue.Value{data}) }
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.seq++
+	p.buffer = append(p.buffer, portalproto.Missed{Event: name, Data: data, Seq: p.seq})
+	p.sent = append(p.sent, p.socket != nil)
+	if s := p.socket; s != nil && !p.deaf {
+		s.wire <- func() { s.options.OnEvent(name, []jsonvalue.Value{data}) }
+	}
 }
 
 // lose ends the connection from the other side.
-func (p *portal) lose(err error) { p.pushes <- func() { p.options.OnClose(err) } }
+func (p *portal) lose(err error) {
+	p.mu.Lock()
+	s := p.socket
+	p.mu.Unlock()
+	if s != nil {
+		p.loseSocket(s, err)
+	}
+}
 
 func (p *portal) set(change func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	change()
-}
-
-// peers makes fakePeers.
-type peers struct {
-	journal *journal
-	mu      sync.Mutex // guards the fields below
-	made    []*fakePeer
-	config  PeerConfig
-	err     error // of the next NewPeer
-	setup   func(*fakePeer)
-}
-
-func (f *peers) NewPeer(config PeerConfig, events PeerEvents) (Peer, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.err != nil {
-		return nil, f.err
-	}
-	p := &fakePeer{journal: f.journal, events: events, name: "peer" + strconv.Itoa(len(f.made)+1)}
-	if f.setup != nil {
-		f.setup(p)
-	}
-	f.made, f.config = append(f.made, p), config
-	f.journal.add(p.name, "new")
-	return p, nil
-}
-
-func (f *peers) last() *fakePeer {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.made[len(f.made)-1]
-}
-
-// fakePeer is a PeerConnection of which only the m-lines exist.
-type fakePeer struct {
-	journal *journal
-	events  PeerEvents
-	name    string
-
-	addErr, offerErr, answerErr error
-	offerHangs                  bool
-	noTracks                    bool // the answer brings no remote tracks
-
-	mu     sync.Mutex // guards lines, mids and stable
-	lines  []*fakeLine
-	offer  bool // an offer is the local description and waits for its answer
-	closed bool
-}
-
-type fakeLine struct {
-	peer *fakePeer
-	kind conference.Kind
-	mid  string
-	dir  Direction
-}
-
-func (p *fakePeer) AddTransceiver(kind conference.Kind, dir Direction, local any, _ SendOptions) (Transceiver, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.addErr != nil {
-		return nil, p.addErr
-	}
-	l := &fakeLine{peer: p, kind: kind, dir: dir}
-	p.lines = append(p.lines, l)
-	return l, nil
-}
-
-func (p *fakePeer) Offer(ctx context.Context, _ bool) (string, error) {
-	if p.offerHangs {
-		<-ctx.Done()
-		return "", ctx.Err()
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.offerErr != nil {
-		return "", p.offerErr
-	}
-	if p.offer || p.closed {
-		return "", errors.New("not stable")
-	}
-	p.offer = true
-	var sdp strings.Builder
-	sdp.WriteString("v=0\r\n")
-	for i, l := range p.lines {
-		l.mid = strconv.Itoa(i)
-		sdp.WriteString("m=" + string(l.kind) + " 9 X 96\r\na=mid:" + l.mid + "\r\na=" + string(l.dir) + "\r\n")
-	}
-	return sdp.String(), nil
-}
-
-func (p *fakePeer) Answer(_ context.Context, sdp string) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.journal.add(p.name, "answer", summary(sdp))
-	if p.answerErr != nil {
-		return p.answerErr
-	}
-	if !p.offer || p.closed {
-		return errors.New("no offer")
-	}
-	p.offer = false
-	for mid := range accepted(sdp, "sendonly") {
-		i, _ := strconv.Atoi(mid)
-		if l := p.lines[i]; l.dir == RecvOnly && !p.noTracks {
-			p.events.Track(l.mid, l.kind, []string{"ms"}, "track "+mid)
-		}
-	}
-	return nil
-}
-
-func (p *fakePeer) SetICEServers([]ICEServer) error { return nil }
-
-func (p *fakePeer) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.closed {
-		p.journal.add(p.name, "close")
-	}
-	p.closed = true
-	return nil
-}
-
-func (l *fakeLine) Mid() string { return l.mid }
-
-func (l *fakeLine) ReplaceTrack(local any) error {
-	text := "nil"
-	if local != nil {
-		text = local.(string)
-	}
-	l.peer.journal.add(l.peer.name, "replace", l.mid, text)
-	return nil
-}
-
-func (l *fakeLine) Stop() error {
-	l.peer.mu.Lock()
-	defer l.peer.mu.Unlock()
-	l.peer.journal.add(l.peer.name, "stop", l.mid)
-	if l.peer.offer {
-		l.peer.journal.add("stopped in the middle of a negotiation")
-	}
-	l.dir = Inactive
-	return nil
-}
-
-// summary is the m-lines of an SDP: "0:sendonly 1:inactive".
-func summary(sdp string) string {
-	var lines []string
-	mid := ""
-	for line := range strings.SplitSeq(sdp, "\r\n") {
-		if m, ok := strings.CutPrefix(line, "a=mid:"); ok {
-			mid = m
-		} else if line == "a=sendonly" || line == "a=recvonly" || line == "a=inactive" {
-			lines = append(lines, mid+":"+line[2:])
-		}
-	}
-	return strings.Join(lines, " ")
-}
-
-// mirror is the answer that accepts every m-line, but the mids in refuse.
-func mirror(offer string, refuse ...string) string {
-	answer := strings.NewReplacer("a=sendonly", "a=recvonly", "a=recvonly", "a=sendonly").Replace(offer)
-	for _, mid := range refuse {
-		for _, dir := range []string{"sendonly", "recvonly"} {
-			answer = strings.Replace(answer, "a=mid:"+mid+"\r\na="+dir, "a=mid:"+mid+"\r\na=inactive", 1)
-		}
-	}
-	return answer
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"portico/shared/conference"
+	"portico/shared/jsonvalue"
 	"portico/shared/portalproto"
 )
 
@@ -15,14 +16,21 @@ type handle struct {
 	s *session
 }
 
-// ID is the session's id; a publication's is also its stream's.
-func (h handle) ID() string { return h.s.id }
+// ID is the session's id; a publication's is also its stream's. It changes when the session was restored, see Events.SessionRestored.
+func (h handle) ID() string {
+	if id := h.s.name.Load(); id != nil {
+		return *id
+	}
+	return ""
+}
 
 // Stop ends it and tells the server. It has ended, and sends nothing more, even when the server could not be told; safe twice.
 func (h handle) Stop(ctx context.Context) error {
-	stopped := false
+	stopped, id := false, ""
+	var lines []line
 	err := h.c.do(context.WithoutCancel(ctx), func() error {
 		if stopped = !h.s.ended; stopped {
+			id, lines = h.s.id, h.s.lines
 			h.c.endSession(h.s, ErrStopped, ReasonStopped)
 		}
 		return nil
@@ -31,13 +39,16 @@ func (h handle) Stop(ctx context.Context) error {
 		return nil
 	}
 	if h.s.publication { // the m-lines end with the next negotiation, the media now
-		for _, l := range h.s.lines {
+		for _, l := range lines {
 			_ = l.transceiver.ReplaceTrack(nil)
 		}
 	}
-	err = h.c.simple(ctx, h.s.endRequest(), portalproto.EncodeID(h.s.id))
+	if id == "" { // it was about to be restored
+		return nil
+	}
+	err = h.c.simple(ctx, h.s.endRequest(), portalproto.EncodeID(id))
 	var refused *ServerError
-	if errors.As(err, &refused) && refused.gone() {
+	if isReplaced(err) || errors.As(err, &refused) && refused.gone() {
 		return nil
 	}
 	return err
@@ -53,9 +64,50 @@ func (h handle) Ended() bool {
 	return ended
 }
 
-// media is the kinds a mute is about; the empty kind is both.
-func media(kind conference.Kind) conference.MediaSet {
-	return conference.MediaSet{Audio: kind != conference.Video, Video: kind != conference.Audio}
+// pause mutes a kind, or unmutes it. The wish counts from now on: should the client have to join anew, the session is restored with it.
+func (h handle) pause(ctx context.Context, operation portalproto.Operation, kind conference.Kind) error {
+	var request jsonvalue.Value
+	var before conference.MediaSet
+	restoring := false
+	err := h.c.do(ctx, func() error {
+		before = h.s.muted
+		h.s.muted = with(before, kind, operation == portalproto.Pause)
+		request = h.s.controlRequest(operation, kind)
+		restoring = !h.s.live && !h.s.ended
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if !restoring {
+		_, err = h.c.request(ctx, h.s.controlName(), request)
+	}
+	var refused *ServerError
+	switch {
+	case isReplaced(err):
+		return nil
+	case errors.As(err, &refused):
+		_ = h.c.do(ctx, func() error { h.s.muted = before; return nil })
+	case err == nil && operation == portalproto.Play:
+		h.c.supply(h.s, kind)
+	}
+	return err
+}
+
+func (s *session) controlName() string {
+	if s.publication {
+		return portalproto.EventStreamControl
+	}
+	return portalproto.EventSubscriptionControl
+}
+
+// controlRequest is the pause or its end, on the loop.
+func (s *session) controlRequest(operation portalproto.Operation, kind conference.Kind) jsonvalue.Value {
+	media := conference.MediaSet{Audio: kind != conference.Video, Video: kind != conference.Audio}
+	if s.publication {
+		return portalproto.StreamControl{ID: s.id, Operation: operation, Media: media}.Encode()
+	}
+	return portalproto.SubscriptionControl{ID: s.id, Operation: operation, Media: media}.Encode()
 }
 
 // Publication is media on its way to the room.
@@ -63,30 +115,40 @@ type Publication struct{ handle }
 
 // Mute has the server forward nothing of that kind ("" for both) to anybody, and tell the room so. What the client sends does not change.
 func (p *Publication) Mute(ctx context.Context, kind conference.Kind) error {
-	return p.control(ctx, portalproto.Pause, kind)
+	return p.pause(ctx, portalproto.Pause, kind)
 }
 
 // Unmute ends Mute.
 func (p *Publication) Unmute(ctx context.Context, kind conference.Kind) error {
-	return p.control(ctx, portalproto.Play, kind)
-}
-
-func (p *Publication) control(ctx context.Context, operation portalproto.Operation, kind conference.Kind) error {
-	request := portalproto.StreamControl{ID: p.s.id, Operation: operation, Media: media(kind)}
-	return p.c.simple(ctx, portalproto.EventStreamControl, request.Encode())
+	return p.pause(ctx, portalproto.Play, kind)
 }
 
 // Replace changes the local track of that kind, the first when there are several, without negotiation; nil sends nothing.
 // ErrArgument says that the publication has no such track, ErrStopped that it has ended.
 func (p *Publication) Replace(kind conference.Kind, local any) error {
-	if p.Ended() {
+	var transceiver Transceiver
+	err := p.c.do(context.Background(), func() error {
+		i := slices.IndexFunc(p.s.tracks, func(t sessionTrack) bool { return t.kind == kind })
+		switch {
+		case p.s.ended:
+			return ErrStopped
+		case i < 0:
+			return ErrArgument
+		}
+		p.s.tracks[i].local = local
+		p.s.tracks[i].changes++
+		if len(p.s.lines) > i && !has(p.s.withheld, kind) { // else it is taken up with the restoration
+			transceiver = p.s.lines[i].transceiver
+		}
+		return nil
+	})
+	if errors.Is(err, ErrEnded) {
 		return ErrStopped
 	}
-	i := slices.IndexFunc(p.s.lines, func(l line) bool { return l.kind == kind })
-	if i < 0 {
-		return ErrArgument
+	if err != nil || transceiver == nil {
+		return err
 	}
-	return p.s.lines[i].transceiver.ReplaceTrack(local)
+	return transceiver.ReplaceTrack(local)
 }
 
 // Subscription is media of the room on its way to this client.
@@ -94,12 +156,12 @@ type Subscription struct{ handle }
 
 // Mute has the server send nothing of that kind ("" for both) to this client.
 func (s *Subscription) Mute(ctx context.Context, kind conference.Kind) error {
-	return s.control(ctx, portalproto.SubscriptionControl{Operation: portalproto.Pause, Media: media(kind)})
+	return s.pause(ctx, portalproto.Pause, kind)
 }
 
 // Unmute ends Mute.
 func (s *Subscription) Unmute(ctx context.Context, kind conference.Kind) error {
-	return s.control(ctx, portalproto.SubscriptionControl{Operation: portalproto.Play, Media: media(kind)})
+	return s.pause(ctx, portalproto.Play, kind)
 }
 
 // SubscriptionUpdate is a change of what is received. Empty fields stay as they are.
@@ -108,19 +170,42 @@ type SubscriptionUpdate struct {
 	Wanted               portalproto.Wanted
 }
 
+func (u SubscriptionUpdate) apply(t *portalproto.SubscribeTrack) {
+	from := u.AudioFrom
+	if t.Kind == conference.Video {
+		from = u.VideoFrom
+		if u.Wanted != (portalproto.Wanted{}) {
+			t.Wanted = u.Wanted
+		}
+	}
+	if from != "" {
+		t.From = from
+	}
+}
+
 // Update changes what is received, without negotiation (portal protocol 6.7).
 func (s *Subscription) Update(ctx context.Context, update SubscriptionUpdate) error {
-	return s.control(ctx, portalproto.SubscriptionControl{
+	request := portalproto.SubscriptionControl{
 		Operation: portalproto.Update, AudioFrom: update.AudioFrom, VideoFrom: update.VideoFrom, Wanted: update.Wanted,
 		Media: conference.MediaSet{
 			Audio: update.AudioFrom != "", Video: update.VideoFrom != "" || update.Wanted != portalproto.Wanted{},
 		},
+	}
+	if err := s.c.do(ctx, func() error {
+		if request.ID = s.s.id; request.ID == "" {
+			return errReplaced // the subscription is being restored
+		}
+		return nil
+	}); err != nil {
+		return err
+	}
+	if err := s.c.simple(ctx, portalproto.EventSubscriptionControl, request.Encode()); err != nil {
+		return err
+	}
+	return s.c.do(ctx, func() error {
+		s.s.updated(update)
+		return nil
 	})
-}
-
-func (s *Subscription) control(ctx context.Context, request portalproto.SubscriptionControl) error {
-	request.ID = s.s.id
-	return s.c.simple(ctx, portalproto.EventSubscriptionControl, request.Encode())
 }
 
 // Tracks is the remote media that has come: one entry per m-line the server accepted, audio before video as they were asked for.

@@ -3,26 +3,47 @@ package client
 import (
 	"context"
 	"errors"
-	"time"
 
 	"portico/shared/jsonvalue"
 	"portico/shared/portalproto"
 )
 
-// job is one thing for the negotiator to do: to open a session, or to stop the lines of one that has ended.
+// job is one thing for the negotiator to do: to open a session, to stop the lines of one that has ended, or to restart ICE.
 type job struct {
 	session   *session
 	transport *transport
 	lines     []line
+	restart   bool
 }
 
 // addJob queues a job, on the loop.
 func (c *Conference) addJob(j job) {
 	c.state.jobs = append(c.state.jobs, j)
+	c.wakeNegotiator()
+}
+
+func (c *Conference) wakeNegotiator() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
+}
+
+// nextJob takes the oldest job, on the loop. While the connection is lost, or may be, there is none: a job that has begun cannot be moved
+// to another participation, and some PeerConnections send nothing from an offer that restarts ICE until its answer.
+func (c *Conference) nextJob() (j job) {
+	if len(c.state.jobs) == 0 || c.state.wire == nil || c.state.probing {
+		return j
+	}
+	j = c.state.jobs[0]
+	c.state.jobs = c.state.jobs[1:]
+	switch {
+	case j.session != nil:
+		j.session.working = true
+	case j.restart:
+		j.transport.restart = false
+	}
+	return j
 }
 
 // negotiator works off the jobs. It alone calls the methods of a Peer, Close apart, so that an offer is answered before the next is made
@@ -31,14 +52,7 @@ func (c *Conference) negotiator(ctx context.Context) {
 	for {
 		var j job
 		err := c.do(ctx, func() error {
-			if len(c.state.jobs) == 0 {
-				return nil
-			}
-			j = c.state.jobs[0]
-			c.state.jobs = c.state.jobs[1:]
-			if j.session != nil {
-				j.session.working = true
-			}
+			j = c.nextJob()
 			return nil
 		})
 		switch {
@@ -46,6 +60,8 @@ func (c *Conference) negotiator(ctx context.Context) {
 			return
 		case j.session != nil:
 			c.negotiate(ctx, j.session)
+		case j.restart:
+			c.restart(ctx, j.transport)
 		case j.transport != nil:
 			c.stopLines(ctx, j.transport, j.lines)
 		default:
@@ -64,6 +80,7 @@ func (c *Conference) negotiate(ctx context.Context, s *session) {
 	t, err := c.openTransport(ctx)
 	if err != nil {
 		c.fail(s, err)
+		c.release(ctx, nil, s, nil)
 		return
 	}
 	lines, offer, err := c.prepare(ctx, t, s)
@@ -76,6 +93,7 @@ func (c *Conference) negotiate(ctx context.Context, s *session) {
 	switch {
 	case err != nil && !c.isOpen(t): // nothing was ever negotiated on it, and the server does not know it
 		c.drop(t, ReasonMedia)
+		c.release(ctx, t, s, nil)
 		return
 	case offer == "":
 		c.release(ctx, t, s, lines)
@@ -123,7 +141,14 @@ func (c *Conference) openTransport(ctx context.Context) (*transport, error) {
 
 // prepare adds the session's transceivers and makes the offer. On an error the lines are those that were added.
 func (c *Conference) prepare(ctx context.Context, t *transport, s *session) (lines []line, offer string, err error) {
-	for _, track := range s.tracks {
+	var tracks []sessionTrack
+	if err := c.do(ctx, func() error {
+		tracks = s.trackList()
+		return nil
+	}); err != nil {
+		return nil, "", err
+	}
+	for _, track := range tracks {
 		transceiver, err := t.peer.AddTransceiver(track.kind, track.direction, track.local, track.send)
 		if err != nil {
 			return lines, "", withCause(ErrMedia, err)
@@ -142,13 +167,21 @@ func (c *Conference) prepare(ctx context.Context, t *transport, s *session) (lin
 	for i := range lines {
 		lines[i].mid = lines[i].transceiver.Mid()
 	}
-	return lines, offer, c.do(ctx, func() error {
+	var replaced []int
+	err = c.do(ctx, func() error {
 		s.transport, s.lines = t, lines
+		replaced = s.replacedSince(tracks)
+		tracks = s.trackList()
 		return nil
 	})
+	for _, i := range replaced {
+		_ = lines[i].transceiver.ReplaceTrack(tracks[i].local) // refused only when the connection is closed
+	}
+	return lines, offer, err
 }
 
-// ask asks the portal for the session and makes it known under its id.
+// ask asks the portal for the session and makes it known under its id. When the acknowledgement comes too late, the session that came
+// about is ended, or the room would keep a stream that sends nothing.
 func (c *Conference) ask(ctx context.Context, t *transport, s *session) error {
 	mids := make([]string, len(s.lines))
 	for i, l := range s.lines {
@@ -156,8 +189,11 @@ func (c *Conference) ask(ctx context.Context, t *transport, s *session) error {
 	}
 	transport := ""
 	if err := c.do(ctx, func() error {
-		if s.ended {
+		switch {
+		case s.ended:
 			return ErrStopped
+		case t.dead:
+			return withCause(ErrMedia, errors.New(t.reason))
 		}
 		transport = t.id
 		c.state.opening, c.state.strays = s, nil
@@ -165,7 +201,14 @@ func (c *Conference) ask(ctx context.Context, t *transport, s *session) error {
 	}); err != nil {
 		return err
 	}
-	answer, err := c.inTime(ctx, s, s.request(mids, transport))
+	answer, err := c.wait(ctx, &request{
+		name: s.openRequest(), data: []jsonvalue.Value{s.request(mids, transport)}, opens: true,
+		late: func(answer jsonvalue.Value) {
+			if ack, ok := portalproto.DecodeSessionAck(answer); ok {
+				c.tell(s.endRequest(), portalproto.EncodeID(ack.ID))
+			}
+		},
+	})
 	if err != nil {
 		_ = c.do(ctx, func() error { c.state.opening = nil; return nil })
 		return err
@@ -174,41 +217,16 @@ func (c *Conference) ask(ctx context.Context, t *transport, s *session) error {
 	return c.do(ctx, func() error { return c.opened(t, s, ack, ok) })
 }
 
-// lateAck is how much longer than its caller a publish or subscribe request waits for its acknowledgement.
-const lateAck = time.Minute
-
-// inTime sends the request that opens a session. When its acknowledgement comes too late, the session that came about is ended, or the room
-// would keep a stream that sends nothing.
-func (c *Conference) inTime(ctx context.Context, s *session, data jsonvalue.Value) (jsonvalue.Value, error) {
-	type reply struct {
-		answer jsonvalue.Value
-		err    error
-	}
-	replies := make(chan reply)
-	limited, cancel := context.WithTimeoutCause(ctx, c.options.Timeouts.Request, ErrTimeout)
-	defer cancel()
-	_ = c.group.Go(func(ctx context.Context) {
-		answer, err := c.request(ctx, c.options.Timeouts.Request+lateAck, s.openRequest(), data)
-		select {
-		case replies <- reply{answer, err}:
-		case <-limited.Done():
-			if ack, ok := portalproto.DecodeSessionAck(answer); err == nil && ok {
-				_ = c.simple(ctx, s.endRequest(), portalproto.EncodeID(ack.ID))
-			}
-		}
-	})
-	select {
-	case r := <-replies:
-		return r.answer, r.err
-	case <-limited.Done():
-		return jsonvalue.Value{}, context.Cause(limited)
-	}
-}
-
 // opened takes the acknowledgement, on the loop.
 func (c *Conference) opened(t *transport, s *session, ack portalproto.SessionAck, ok bool) error {
 	strays := c.state.strays
 	c.state.opening, c.state.strays = nil, nil
+	if t.dead {
+		if ok && !s.redo {
+			c.tell(s.endRequest(), portalproto.EncodeID(ack.ID))
+		}
+		return withCause(ErrMedia, errors.New(t.reason))
+	}
 	if !ok || c.state.byID[ack.ID] != nil || t.id != "" && t.id != ack.Transport {
 		if ok && c.state.byID[ack.ID] == nil {
 			s.id = ack.ID
@@ -239,21 +257,21 @@ func (s *session) openRequest() string {
 
 // exchange sends the offer and applies its answer.
 func (c *Conference) exchange(ctx context.Context, t *transport, offer string) error {
-	limited, cancel := context.WithTimeoutCause(ctx, c.options.Timeouts.Answer, ErrTimeout)
+	limited, cancel := c.patience(ctx, c.options.Timeouts.Answer)
 	defer cancel()
-	var id string
+	var r *request
 	if err := c.do(ctx, func() error {
 		if t.dead {
 			return withCause(ErrMedia, errors.New(t.reason))
 		}
-		id, t.awaiting = t.id, true
+		t.offer, t.awaiting = offer, true
+		r = c.offerRequest(t)
 		return nil
 	}); err != nil {
 		return err
 	}
 	t.unsettled = true
-	data := portalproto.Signaling{Transport: id, Type: portalproto.SignalOffer, SDP: offer}.Encode()
-	if _, err := c.request(limited, c.options.Timeouts.Answer, portalproto.EventSOAC, data); err != nil {
+	if _, err := c.wait(limited, r); err != nil {
 		var refused *ServerError
 		if errors.As(err, &refused) { // no answer will come
 			c.drop(t, refused.Text)
@@ -286,7 +304,7 @@ func (c *Conference) settle(ctx context.Context, t *transport) error {
 	if !t.unsettled {
 		return nil
 	}
-	limited, cancel := context.WithTimeoutCause(ctx, c.options.Timeouts.Answer, ErrTimeout)
+	limited, cancel := c.patience(ctx, c.options.Timeouts.Answer)
 	defer cancel()
 	err := c.await(limited, t)
 	if err != nil {
@@ -295,12 +313,19 @@ func (c *Conference) settle(ctx context.Context, t *transport) error {
 	return err
 }
 
-// release ends the negotiator's part in a session: from here on the loop sees to its lines, unless the session has ended already.
+// release ends the negotiator's part in a session: from here on the loop sees to its lines, unless the session has ended already. One that
+// has to be opened again, since the client joined anew meanwhile, goes back to the queue.
 func (c *Conference) release(ctx context.Context, t *transport, s *session, lines []line) {
 	stop := false
 	_ = c.do(ctx, func() error {
 		s.working = false
-		if stop = s.ended; !stop && !s.live {
+		switch stop = s.ended; {
+		case stop:
+		case s.redo:
+			s.redo = false
+			c.reset(s)
+			c.addJob(job{session: s})
+		case !s.live:
 			c.expect(s)
 		}
 		return nil
@@ -320,11 +345,11 @@ func (c *Conference) stopLines(ctx context.Context, t *transport, lines []line) 
 	}
 }
 
-// fail ends a session that did not come about.
+// fail ends a session that did not come about, unless it is to be opened again.
 func (c *Conference) fail(s *session, err error) {
 	_ = c.loop.Do(context.Background(), func() {
-		if !s.ended {
-			c.endSession(s, err, ReasonMedia)
+		if !s.ended && !s.redo {
+			c.endSession(s, err, s.endReason(err))
 			c.tellEnd(s)
 		}
 	})

@@ -33,3 +33,24 @@ func accepted(answer, direction string) map[string]bool {
 	flush()
 	return mids
 }
+
+// mlines counts the m-lines of an SDP; an answer has as many as its offer (RFC 3264 section 6).
+func mlines(sdp string) int {
+	n := 0
+	for line := range strings.SplitSeq(sdp, "\n") {
+		if strings.HasPrefix(line, "m=") {
+			n++
+		}
+	}
+	return n
+}
+
+// ufrag is the first ICE user name of an SDP (RFC 8839 section 5.4); empty when there is none.
+func ufrag(sdp string) string {
+	for line := range strings.SplitSeq(sdp, "\n") {
+		if text, ok := strings.CutPrefix(line, "a=ice-ufrag:"); ok {
+			return strings.TrimSuffix(text, "\r")
+		}
+	}
+	return ""
+}

@@ -2,8 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
 	"slices"
-	"time"
+	"sync/atomic"
 
 	"portico/shared/conference"
 	"portico/shared/jsonvalue"
@@ -50,22 +51,29 @@ type SubscribeTrack struct {
 // hears of it.
 type session struct {
 	publication bool
-	tracks      []sessionTrack
 	request     func(mids []string, transport string) jsonvalue.Value
 	onLive      func(Events)
-	result      chan error // one value, unless the session was live first
+	result      chan error                 // one value, unless the session was live first
+	name        atomic.Pointer[string]     // the id that the application knows; nil before the session was live
+	sources     func() []string            // subscriptions: what they are from
+	updated     func(u SubscriptionUpdate) // subscriptions: what they receive has changed
 
+	number    int // in the order of coming
+	tracks    []sessionTrack
+	muted     conference.MediaSet
+	withheld  conference.MediaSet // restored publications: tracks that are not sent, as the server was not told yet of the pause
 	id        string
 	transport *transport
 	lines     []line        // one per track, once negotiated
 	working   bool          // the negotiator has it and will stop its lines if need be
+	redo      bool          // the negotiator is to queue it again
 	remote    []RemoteTrack // subscriptions: what came
 	missing   map[string]bool
 	answered  bool // missing is what the answer promised and has not come
 	ready     bool
 	live      bool
 	ended     bool
-	timer     *time.Timer
+	timer     *alarm
 }
 
 // line is an m-line of a session.
@@ -80,6 +88,7 @@ type sessionTrack struct {
 	direction Direction
 	local     any
 	send      SendOptions
+	changes   int // how often local was replaced
 }
 
 // RemoteTrack is media of a Subscription.
@@ -103,7 +112,7 @@ func (c *Conference) Publish(ctx context.Context, options PublishOptions) (*Publ
 		if t.Kind != conference.Audio && t.Kind != conference.Video {
 			return nil, ErrArgument
 		}
-		s.tracks = append(s.tracks, sessionTrack{t.Kind, SendOnly, t.Local, t.Send})
+		s.tracks = append(s.tracks, sessionTrack{kind: t.Kind, direction: SendOnly, local: t.Local, send: t.Send})
 		declared[i] = portalproto.PublishTrack{Kind: t.Kind, Source: sourceOf(t)}
 		if len(t.Send.Encodings) > 0 {
 			declared[i].ScalabilityMode = t.Send.Encodings[0].ScalabilityMode
@@ -133,7 +142,7 @@ func (c *Conference) Subscribe(ctx context.Context, options SubscribeOptions) (*
 		if t == nil {
 			return true
 		}
-		s.tracks = append(s.tracks, sessionTrack{kind, RecvOnly, nil, SendOptions{Codecs: t.Codecs}})
+		s.tracks = append(s.tracks, sessionTrack{kind: kind, direction: RecvOnly, send: SendOptions{Codecs: t.Codecs}})
 		wanted = append(wanted, portalproto.SubscribeTrack{Kind: kind, From: t.From, Format: t.Format, Wanted: t.Wanted})
 		return t.From != ""
 	}
@@ -145,6 +154,17 @@ func (c *Conference) Subscribe(ctx context.Context, options SubscribeOptions) (*
 			wanted[i].Mid = mids[i]
 		}
 		return portalproto.SubscribeRequest{Tracks: wanted, Transport: webrtc(transport)}.Encode()
+	}
+	s.sources = func() (from []string) {
+		for _, w := range wanted {
+			from = append(from, w.From)
+		}
+		return from
+	}
+	s.updated = func(u SubscriptionUpdate) {
+		for i := range wanted {
+			u.apply(&wanted[i])
+		}
 	}
 	sub := &Subscription{handle{c, s}}
 	if options.OnReady != nil {
@@ -183,6 +203,8 @@ func (c *Conference) run(ctx context.Context, s *session) error {
 		if len(c.state.sessions) >= maxSessions {
 			return ErrBusy
 		}
+		c.state.numbers++
+		s.number = c.state.numbers
 		c.state.sessions[s] = struct{}{}
 		c.addJob(job{session: s})
 		return nil
@@ -202,7 +224,7 @@ func (c *Conference) run(ctx context.Context, s *session) error {
 // abandon ends a session that nobody waits for any longer, unless it has just become live.
 func (c *Conference) abandon(s *session, err error) {
 	if !s.live && !s.ended {
-		c.endSession(s, err, ReasonStopped)
+		c.endSession(s, err, s.endReason(err))
 		c.tellEnd(s)
 	}
 }
@@ -213,11 +235,29 @@ func (c *Conference) advance(s *session) {
 		return
 	}
 	s.live = true
-	s.stopTimer()
+	c.stop(s.timer)
+	if s.known() {
+		c.restored(s)
+		return
+	}
+	id := s.id
+	s.name.Store(&id)
 	if s.onLive != nil {
 		c.emit(s.onLive)
 	}
 	s.result <- nil
+}
+
+// known tells whether the session was handed out to the application.
+func (s *session) known() bool { return s.name.Load() != nil }
+
+// endReason is the reason for which a session that did not come about has ended, should the application know it from before.
+func (s *session) endReason(err error) string {
+	var refused *ServerError
+	if errors.As(err, &refused) {
+		return refused.Text
+	}
+	return ReasonGone
 }
 
 // endSession is the one way a session ends, on the loop: err is for a caller that still waits, reason for the event otherwise. It does not
@@ -227,7 +267,7 @@ func (c *Conference) endSession(s *session, err error, reason string) {
 		return
 	}
 	s.ended = true
-	s.stopTimer()
+	c.stop(s.timer)
 	delete(c.state.sessions, s)
 	if s.id != "" {
 		delete(c.state.byID, s.id)
@@ -236,8 +276,8 @@ func (c *Conference) endSession(s *session, err error, reason string) {
 	if !s.working && len(s.lines) > 0 {
 		c.addJob(job{transport: s.transport, lines: s.lines})
 	}
-	if s.live {
-		c.emit(func(e Events) { e.SessionEnded(s.id, reason) })
+	if name := s.name.Load(); name != nil {
+		c.emit(func(e Events) { e.SessionEnded(*name, reason) })
 		return
 	}
 	s.result <- err
@@ -259,15 +299,7 @@ func (s *session) endRequest() string {
 
 // expect gives a negotiated session a bounded time to become live, on the loop.
 func (c *Conference) expect(s *session) {
-	s.timer = time.AfterFunc(c.options.Timeouts.Ready, func() {
-		_ = c.loop.Post(func() { c.abandon(s, ErrTimeout) })
-	})
-}
-
-func (s *session) stopTimer() {
-	if s.timer != nil {
-		s.timer.Stop()
-	}
+	s.timer = c.after(c.options.Timeouts.Ready, func() { c.abandon(s, ErrTimeout) })
 }
 
 // sessionList is a copy in no order, for loops that end sessions.
@@ -305,10 +337,15 @@ func (c *Conference) progress(p portalproto.Progress) {
 	}
 }
 
-// stray keeps progress of a session whose acknowledgement was read but not seen yet by the loop.
+// stray keeps progress of a session whose acknowledgement was read but not seen yet by the loop, and ends a session that nobody knows.
 func (c *Conference) stray(p portalproto.Progress) {
 	const most = 16
-	if c.state.opening != nil && len(c.state.strays) < most {
-		c.state.strays = append(c.state.strays, p)
+	switch {
+	case c.state.opening != nil:
+		if len(c.state.strays) < most {
+			c.state.strays = append(c.state.strays, p)
+		}
+	case c.state.orphans && p.Session != "" && p.Status == portalproto.ProgressReady:
+		c.orphan(p.Session)
 	}
 }

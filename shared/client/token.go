@@ -3,6 +3,7 @@ package client
 import (
 	"encoding/base64"
 	"strings"
+	"time"
 
 	"portico/shared/jsonvalue"
 )
@@ -51,4 +52,43 @@ func isHost(s string) bool {
 		}
 	}
 	return true
+}
+
+// When a ticket is refreshed (portal protocol 5.2): earlyRefresh before its end, or lateRefresh when it does not last that long. One
+// that cannot be read is refreshed after blindRefresh; tickets usually last ten minutes.
+const (
+	earlyRefresh = time.Minute
+	lateRefresh  = 10 * time.Second
+	blindRefresh = 5 * time.Minute
+	minRefresh   = time.Second
+	maxRefresh   = 24 * time.Hour
+)
+
+// refreshAfter is how long after its receipt a ticket is to be refreshed. It goes by the ticket's lifetime, since the two clocks need
+// not agree. The signature is for the portal to check.
+func refreshAfter(ticket string) time.Duration {
+	text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(ticket, "="))
+	if err != nil {
+		return blindRefresh
+	}
+	v, err := jsonvalue.Parse(text, jsonvalue.Limits{Depth: 4, Values: 64})
+	if err != nil {
+		return blindRefresh
+	}
+	begin, ok1 := v.Get("notBefore").Int()
+	end, ok2 := v.Get("notAfter").Int()
+	if !ok1 || !ok2 || end <= begin || end-begin < 0 {
+		return blindRefresh
+	}
+	life := maxRefresh
+	if end-begin < maxRefresh.Milliseconds() {
+		life = time.Duration(end-begin) * time.Millisecond
+	}
+	switch {
+	case life > earlyRefresh:
+		return max(life-earlyRefresh, minRefresh)
+	case life > lateRefresh:
+		return max(life-lateRefresh, minRefresh)
+	}
+	return max(life/2, minRefresh)
 }

@@ -8,11 +8,8 @@ import (
 	"portico/shared/portalproto"
 )
 
-// Bounds on what one transport keeps and sends.
-const (
-	maxHeld     = 256 // candidates held until the first answer
-	maxOutgoing = 1024
-)
+// maxCandidates bounds the local candidates that are remembered.
+const maxCandidates = 256
 
 // transport is one PeerConnection and what the portal knows of it. The loop owns it but for peer and unsettled.
 type transport struct {
@@ -22,13 +19,23 @@ type transport struct {
 	unsettled bool
 
 	id       string // empty until the first session was acknowledged
-	awaiting bool   // an offer was sent
+	offer    string // the last that was sent
+	awaiting bool   // its answer is still to come
+	resent   bool   // some offer was sent twice: it may be answered twice
+	restarts bool   // the last offer restarts ICE
+	ufrag    string // the server's, in its last answer
 	answers  chan string
-	answered bool                    // candidates may go out
-	held     []portalproto.Candidate // until then
-	gone     chan struct{}           // closed when the transport was given up
+	gone     chan struct{} // closed when the transport was given up
 	dead     bool
 	reason   string // why it is dead
+
+	answered   bool                    // candidates may go out
+	candidates []portalproto.Candidate // since ICE began
+	sent       int                     // so many of them have gone out
+
+	connected bool   // media has flowed
+	patience  *alarm // set while media is broken off
+	restart   bool   // an ICE restart waits for its turn
 }
 
 func newTransport(c *Conference) *transport {
@@ -37,10 +44,10 @@ func newTransport(c *Conference) *transport {
 
 // answer takes the server's answer; one that was not asked for is ignored.
 func (t *transport) answer(sdp string) {
-	if !t.awaiting {
+	if !t.awaiting || t.repeated(sdp) {
 		return
 	}
-	t.awaiting = false
+	t.awaiting, t.ufrag = false, ufrag(sdp)
 	t.answers <- sdp // there is room: awaiting was set with an empty channel
 	for s := range t.c.state.sessions {
 		if s.transport != t || s.publication || s.answered {
@@ -57,6 +64,12 @@ func (t *transport) answer(sdp string) {
 	}
 }
 
+// repeated tells whether an answer is the second one to an earlier offer that had to be sent twice: it has another number of m-lines, or
+// does not restart ICE though the last offer does.
+func (t *transport) repeated(sdp string) bool {
+	return t.resent && (mlines(sdp) != mlines(t.offer) || t.restarts && ufrag(sdp) == t.ufrag)
+}
+
 func (s *session) has(mid string) bool {
 	return slices.ContainsFunc(s.remote, func(r RemoteTrack) bool { return r.Mid == mid })
 }
@@ -68,6 +81,7 @@ func (c *Conference) giveUp(t *transport, reason string, tell bool) {
 	}
 	t.dead, t.reason = true, reason
 	close(t.gone)
+	c.stop(t.patience)
 	if c.state.transport == t {
 		c.state.transport = nil
 	}
@@ -108,35 +122,36 @@ func (t *transport) State(state string) {
 	_ = t.c.loop.Post(func() { t.c.peerState(t, state) })
 }
 
-// candidate sends a local candidate, once an answer was applied (portal protocol 11.9).
+// candidate takes a local candidate.
 func (c *Conference) candidate(t *transport, candidate portalproto.Candidate) {
-	switch {
-	case t.dead:
-	case t.answered:
-		c.sendCandidate(t, candidate)
-	case len(t.held) < maxHeld:
-		t.held = append(t.held, candidate)
-	}
-}
-
-func (c *Conference) sendCandidate(t *transport, candidate portalproto.Candidate) {
-	data := portalproto.Signaling{
-		Transport: t.id, Type: portalproto.SignalCandidate, Candidates: []portalproto.Candidate{candidate},
-	}.Encode()
-	socket := c.state.socket
-	_ = c.sender.Post(func() { _ = socket.Emit(portalproto.EventSOAC, data) })
-}
-
-// settled notes that an answer was applied and lets the held candidates go.
-func (c *Conference) settled(t *transport) {
-	if t.dead {
+	if t.dead || len(t.candidates) >= maxCandidates {
 		return
 	}
-	t.answered = true
-	for _, candidate := range t.held {
-		c.sendCandidate(t, candidate)
+	t.candidates = append(t.candidates, candidate)
+	c.sendCandidates(t)
+}
+
+// sendCandidates sends the candidates that have not gone out, once an answer was applied (portal protocol 11.9).
+func (c *Conference) sendCandidates(t *transport) {
+	if !t.answered || c.state.wire == nil {
+		return
 	}
-	t.held = nil
+	for ; t.sent < len(t.candidates); t.sent++ {
+		data := portalproto.Signaling{
+			Transport: t.id, Type: portalproto.SignalCandidate, Candidates: t.candidates[t.sent : t.sent+1],
+		}.Encode()
+		if c.state.wire.socket.Emit(portalproto.EventSOAC, data) != nil {
+			return // the connection has ended; they go out when it is back
+		}
+	}
+}
+
+// settled notes that an answer was applied and lets the candidates go.
+func (c *Conference) settled(t *transport) {
+	if !t.dead {
+		t.answered = true
+		c.sendCandidates(t)
+	}
 }
 
 // track gives remote media to the subscription that has the m-line.
@@ -152,16 +167,5 @@ func (c *Conference) track(t *transport, r RemoteTrack) {
 		delete(s.missing, r.Mid)
 		c.advance(s)
 		return
-	}
-}
-
-func (c *Conference) peerState(t *transport, state string) {
-	if t.dead || c.state.transport != t || state == "closed" || state == c.state.media {
-		return
-	}
-	c.state.media = state
-	c.tellState()
-	if state == "failed" {
-		c.giveUp(t, ReasonMedia, true) // the server may not have noticed
 	}
 }

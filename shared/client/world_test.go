@@ -16,6 +16,7 @@ import (
 type recorder struct {
 	journal
 	onEvent func(text string)
+	onState func(State)
 }
 
 func (r *recorder) event(parts ...string) {
@@ -36,7 +37,13 @@ func (r *recorder) Message(from, to string, m jsonvalue.Value) {
 	r.event("message", from, to, m.String())
 }
 func (r *recorder) SessionEnded(id, reason string) { r.event("ended", id, reason) }
-func (r *recorder) State(s State)                  { r.event("state", string(s.Signaling), s.Media) }
+func (r *recorder) SessionRestored(old, id string) { r.event("restored", old, id) }
+func (r *recorder) State(s State) {
+	if r.onState != nil {
+		r.onState(s)
+	}
+	r.event("state", string(s.Signaling), s.Media)
+}
 func (r *recorder) Disconnected(err error) {
 	text := "nil"
 	if err != nil {

@@ -35,6 +35,7 @@ var codes = []struct {
 	{client.ErrToken, "invalid-token"},
 	{client.ErrConnect, "disconnected"},
 	{client.ErrDropped, "dropped"},
+	{client.ErrUnknownOutcome, "unknown-outcome"},
 	{client.ErrLost, "disconnected"},
 	{client.ErrSlowEvents, "disconnected"},
 	{client.ErrTimeout, "timeout"},

@@ -3,6 +3,7 @@
 package jsapi
 
 import (
+	"context"
 	"syscall/js"
 
 	"portico/shared/client"
@@ -18,6 +19,32 @@ type listener struct {
 	client int
 	joined chan struct{} // closed when join was answered
 	self   *participation
+	tokens chan jsonvalue.Value // what the page answered to tokenneeded
+}
+
+// token asks the page for a fresh join token and waits for it: the arguments of the call of that name, token or error.
+func (l *listener) token(ctx context.Context) (string, error) {
+	select {
+	case <-l.tokens: // it came too late for an earlier attempt
+	default:
+	}
+	l.tell("tokenneeded", jsonvalue.Value{})
+	select {
+	case answer := <-l.tokens:
+		if token := answer.Get("token").Text(); token != "" {
+			return token, nil
+		}
+		return "", &argumentError{"no new token: " + answer.Get("error").Text()}
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
+	}
+}
+
+func (l *listener) tokenCame(answer jsonvalue.Value) {
+	select {
+	case l.tokens <- answer:
+	default: // one is there, and nobody has asked again
+	}
 }
 
 var _ client.Events = (*listener)(nil)
@@ -60,8 +87,20 @@ func (l *listener) SessionEnded(id, reason string) {
 	l.api.garbage.soon()
 }
 
+// SessionRestored gives the page the new id, and for a subscription its new tracks.
+func (l *listener) SessionRestored(old, id string) {
+	<-l.joined
+	tracks := js.Undefined()
+	if s, ok := l.self.rename(old, id).(*client.Subscription); ok {
+		tracks = tracksOf(s)
+	}
+	l.api.tell(l.client, "sessionrestored", jsonvalue.OfObject(jsonvalue.M("old", jsonvalue.Of(old)), jsonvalue.M("id", jsonvalue.Of(id))), tracks)
+	l.api.garbage.soon()
+}
+
 func (l *listener) State(s client.State) {
-	l.tell("connectionstate", jsonvalue.OfObject(jsonvalue.M("signaling", jsonvalue.Of(string(s.Signaling))), jsonvalue.M("media", jsonvalue.Of(s.Media))))
+	l.tell("connectionstate", jsonvalue.OfObject(
+		jsonvalue.M("signaling", jsonvalue.Of(string(s.Signaling))), jsonvalue.M("media", jsonvalue.Of(s.Media)), jsonvalue.M("self", participantOf(s.Self))))
 }
 
 // Disconnected is the last event. The page is told unless it left by itself.

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 
 	"portico/shared/client"
+	"portico/shared/conference"
 	"portico/shared/jsonvalue"
 	"portico/wasm/browser/browsertest"
 )
@@ -124,6 +125,13 @@ func (p *page) join(portal *portal) {
 	})
 }
 
+// room is client 1's.
+func (p *page) room(a *api) *participation {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.rooms[1]
+}
+
 func (p *page) publish() {
 	p.t.Helper()
 	tracks := js.Global().Get("JSON").Call("parse", `[{"kind":"audio"}]`)
@@ -143,7 +151,7 @@ func TestJoin(t *testing.T) {
 	if !r.object.IsUndefined() {
 		t.Error("join gave an object")
 	}
-	if got := portal.next().data; got.Get("token").Text() != token || got.Get("protocol").Text() != "1.2" || got.Path("userAgent", "sdk", "type").Text() != "Portico" {
+	if got := portal.next().data; got.Get("token").Text() != token || got.Get("protocol").Text() != "1.2" || got.Path("userAgent", "sdk").String() != `{"type":"JavaScript","version":"6.0"}` {
 		t.Errorf("login with %s", got)
 	}
 	p.expect("reply", p.request("leave", `{`+client1+`}`))
@@ -303,15 +311,17 @@ func TestDropEndsEverything(t *testing.T) {
 	}
 }
 
+// broken is a session that does not work.
+type broken struct{ session }
+
+func (broken) ID() string                                  { return "broken" }
+func (broken) Mute(context.Context, conference.Kind) error { panic("no mute today") }
+
 func TestPanicFailsItsCallOnly(t *testing.T) {
 	portal := newPortal()
-	p, _ := newPage(t, portal.dial)
+	p, a := newPage(t, portal.dial)
 	p.join(portal)
-	portal.before = func(name string) {
-		if name == "text" {
-			panic("no text today")
-		}
-	}
+	p.room(a).add(broken{})
 	console := js.Global().Get("console")
 	original := console.Get("error")
 	defer console.Set("error", original)
@@ -319,15 +329,14 @@ func TestPanicFailsItsCallOnly(t *testing.T) {
 	record := js.FuncOf(func(_ js.Value, args []js.Value) any { complaints <- args[0].String(); return nil })
 	defer record.Release()
 	console.Set("error", record)
-	p.expect("failure", p.request("send", `{`+client1+`,"message":"m"}`), `"code":"internal"`, "no text today")
-	if got := <-complaints; !strings.Contains(got, "no text today\n") || !strings.Contains(got, "goroutine") {
+	p.expect("failure", p.request("mute", `{`+client1+`,"id":"broken","kind":"audio"}`), `"code":"internal"`, "no mute today")
+	if got := <-complaints; !strings.Contains(got, "no mute today\n") || !strings.Contains(got, "goroutine") {
 		t.Errorf("console said %s", got)
 	}
 	p.call.Invoke("not a number", "send", "{}")
 	if got := <-complaints; !strings.Contains(got, "panic") {
 		t.Errorf("console said %s", got)
 	}
-	portal.before = nil
 	p.expect("reply", p.request("send", `{`+client1+`,"message":"m"}`))
 }
 

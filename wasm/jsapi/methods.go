@@ -15,15 +15,17 @@ import (
 )
 
 // The server keeps the place of a lost client only for those that can come back by themselves, and knows them by their type
-// (portal protocol 2.1). This client cannot yet, so it has a type of its own.
+// (portal protocol 2.1). By the version it knows that the client understands what version 1.2 says to one that comes back; 5.1 and before
+// do not (5.7).
 const (
-	sdkType    = "Portico"
-	sdkVersion = "1.0"
+	sdkType    = "JavaScript"
+	sdkVersion = "6.0"
 )
 
 // participation is one client of the page in its conference.
 type participation struct {
 	conference *client.Conference
+	listener   *listener
 
 	mu       sync.Mutex // guards sessions
 	sessions map[string]session
@@ -47,6 +49,18 @@ func (p *participation) remove(id string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, id)
+}
+
+// rename takes the new id of a session that was restored.
+func (p *participation) rename(old, id string) session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.sessions[old]
+	if s != nil {
+		delete(p.sessions, old)
+		p.sessions[id] = s
+	}
+	return s
 }
 
 // session finds one; ended ones are gone.
@@ -77,6 +91,15 @@ func (a *api) do(ctx context.Context, c *call, method string, args jsonvalue.Val
 		return false, p.conference.Send(ctx, args.Get("message"), args.Get("to").Text())
 	case "stop", "mute", "unmute", "update", "replace":
 		return false, a.control(ctx, p, method, args, object)
+	case "network":
+		p.conference.NetworkChanged()
+		return false, nil
+	case "check":
+		p.conference.Check()
+		return false, nil
+	case "token":
+		p.listener.tokenCame(args)
+		return false, nil
 	case "leave":
 		a.leave(ctx, c, p)
 		return false, nil
@@ -95,13 +118,20 @@ func (a *api) participation(number int) (*participation, error) {
 
 // join enters a room and answers with it; only then the listener lets events through.
 func (a *api) join(ctx context.Context, c *call, args jsonvalue.Value, rtc js.Value) error {
-	l := &listener{api: a, client: c.client, joined: make(chan struct{}), self: &participation{sessions: map[string]session{}}}
+	l := &listener{
+		api: a, client: c.client, joined: make(chan struct{}), self: &participation{sessions: map[string]session{}}, tokens: make(chan jsonvalue.Value, 1),
+	}
+	l.self.listener = l
 	defer close(l.joined)
 	created := func(pc js.Value) { a.tell(c.client, "peerconnection", jsonvalue.Value{}, pc) }
-	conf, err := client.Join(ctx, args.Get("token").Text(), client.Options{
+	options := client.Options{
 		Peers: browser.NewFactory(browser.Config{RTC: rtc, Created: created}), Events: l, Dial: a.dial,
 		SDKType: sdkType, SDKVersion: sdkVersion, RelayOnly: args.Get("relayOnly").Bool(),
-	})
+	}
+	if args.Get("refreshes").Bool() {
+		options.Token = l.token
+	}
+	conf, err := client.Join(ctx, args.Get("token").Text(), options)
 	if err != nil {
 		return err
 	}
@@ -143,17 +173,21 @@ func (a *api) subscribe(ctx context.Context, c *call, p *participation, args jso
 		Audio: subscribeTrack(args.Get("audio")), Video: subscribeTrack(args.Get("video")),
 		OnReady: func(s *client.Subscription) {
 			p.add(s)
-			tracks := js.Global().Get("Array").New()
-			for _, t := range s.Tracks() {
-				if v, ok := t.Track.(js.Value); ok {
-					tracks.Call("push", v)
-				}
-			}
-			a.answer(c.number, sessionResult(s.ID(), tracks), nil)
+			a.answer(c.number, sessionResult(s.ID(), tracksOf(s)), nil)
 		},
 	}
 	_, err := p.conference.Subscribe(ctx, options)
 	return err
+}
+
+func tracksOf(s *client.Subscription) js.Value {
+	tracks := js.Global().Get("Array").New()
+	for _, t := range s.Tracks() {
+		if v, ok := t.Track.(js.Value); ok {
+			tracks.Call("push", v)
+		}
+	}
+	return tracks
 }
 
 // leave waits for the last event, so that nothing of the conference comes after its answer. The answer is that all is over, even

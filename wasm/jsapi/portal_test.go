@@ -32,8 +32,11 @@ type portal struct {
 	// before is called with the name of each request before it is answered.
 	before func(name string)
 
+	login string // what it answers to that
+
 	mu          sync.Mutex // guards what follows
 	sessions    int
+	first       string // session, and transport of all
 	last        string // session whose offer is to come
 	publication bool   // is what it is
 }
@@ -44,7 +47,7 @@ type request struct {
 }
 
 func newPortal() *portal {
-	return &portal{requests: make(chan request, 100), closed: make(chan struct{})}
+	return &portal{requests: make(chan request, 100), closed: make(chan struct{}), login: login, first: "session1"}
 }
 
 func (p *portal) dial(_ context.Context, options client.DialOptions) (client.Socket, error) {
@@ -68,15 +71,20 @@ func refusal(text string) []jsonvalue.Value {
 	return []jsonvalue.Value{jsonvalue.Of("error"), jsonvalue.Of(text)}
 }
 
-func (p *portal) Request(ctx context.Context, name string, args ...jsonvalue.Value) ([]jsonvalue.Value, error) {
+// Ask answers from a goroutine of its own.
+func (p *portal) Ask(name string, done func([]jsonvalue.Value, error), args ...jsonvalue.Value) {
+	if p.before != nil {
+		p.before(name)
+	}
+	go func() { done(p.request(name, args...)) }()
+}
+
+func (p *portal) request(name string, args ...jsonvalue.Value) ([]jsonvalue.Value, error) {
 	var data jsonvalue.Value
 	if len(args) > 0 {
 		data = args[0]
 	}
 	p.requests <- request{name, data}
-	if p.before != nil {
-		p.before(name)
-	}
 	if p.refuse != nil {
 		if answer := p.refuse(name); answer != nil {
 			return answer, nil
@@ -84,7 +92,9 @@ func (p *portal) Request(ctx context.Context, name string, args ...jsonvalue.Val
 	}
 	switch name {
 	case "login":
-		return ok(parse(login)), nil
+		return ok(parse(p.login)), nil
+	case "relogin":
+		return ok(parse(`{"ticket":"e30=","messages":[{"event":"text","data":{"from":"p2","to":"all","message":"missed"},"seq":1}]}`)), nil
 	case "publish", "subscribe":
 		return ok(p.newSession(name == "publish")), nil
 	case "soac":
@@ -93,12 +103,8 @@ func (p *portal) Request(ctx context.Context, name string, args ...jsonvalue.Val
 		}
 	case "text":
 		if data.Get("message").Text() == "hang" {
-			select {
-			case <-ctx.Done():
-				return nil, ctx.Err()
-			case <-p.closed:
-				return nil, errors.New("closed")
-			}
+			<-p.closed
+			return nil, errors.New("closed")
 		}
 	}
 	return ok(), nil
@@ -110,18 +116,18 @@ func (p *portal) newSession(publication bool) jsonvalue.Value {
 	p.publication = publication
 	p.sessions++
 	p.last = "session" + strconv.Itoa(p.sessions)
-	return parse(`{"id":"` + p.last + `","transportId":"session1"}`)
+	return parse(`{"id":"` + p.last + `","transportId":"` + p.first + `"}`)
 }
 
 // negotiate answers an offer by turning its directions around; the session is ready at once, a publication listed right after.
 func (p *portal) negotiate(offer string) {
 	p.mu.Lock()
-	id, publication := p.last, p.publication
+	transport, id, publication := p.first, p.last, p.publication
 	p.mu.Unlock()
 	answer := strings.NewReplacer("sendonly", "recvonly", "recvonly", "sendonly").Replace(offer)
-	p.say("progress", jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of("session1")), jsonvalue.M("status", jsonvalue.Of("soac")), jsonvalue.M("data",
+	p.say("progress", jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of(transport)), jsonvalue.M("status", jsonvalue.Of("soac")), jsonvalue.M("data",
 		jsonvalue.OfObject(jsonvalue.M("type", jsonvalue.Of("answer")), jsonvalue.M("sdp", jsonvalue.Of(answer))))))
-	p.say("progress", parse(`{"id":"session1","sessionId":"`+id+`","status":"ready"}`))
+	p.say("progress", parse(`{"id":"`+transport+`","sessionId":"`+id+`","status":"ready"}`))
 	if publication {
 		p.say("stream", parse(`{"id":"`+id+`","status":"add","data":`+strings.Replace(stream1, `"s1"`, `"`+id+`"`, 1)+`}`))
 	}
@@ -130,6 +136,9 @@ func (p *portal) negotiate(offer string) {
 func (p *portal) say(name string, data jsonvalue.Value) {
 	p.options.OnEvent(name, []jsonvalue.Value{data})
 }
+
+// lose ends the connection as a broken network does.
+func (p *portal) lose() { p.options.OnClose(errors.New("reset")) }
 
 func (p *portal) Emit(string, ...jsonvalue.Value) error { return nil }
 

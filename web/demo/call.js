@@ -98,6 +98,8 @@ export class Call {
     });
     on('streamadded', ({stream}) => this.#addStream(session, stream));
     on('messagereceived', ({message, origin}) => this.#addMessage(message, origin));
+    on('reconnecting', () => this.#store.set({reconnecting: true}));
+    on('reconnected', ({participantId}) => this.#store.set({reconnecting: false, self: {...this.#store.state.self, id: participantId}}));
     on('serverdisconnected', ({error}) => {
       this.#end();
       this.#events.lost(error);
@@ -115,7 +117,7 @@ export class Call {
     this.#session = null;
     session?.publisher.close();
     for (const track of this.#store.state.screen?.getTracks() ?? []) track.stop();
-    this.#store.set({self: null, people: [], streams: [], screen: null, soundBlocked: false});
+    this.#store.set({self: null, people: [], streams: [], screen: null, soundBlocked: false, reconnecting: false});
     return session;
   }
 

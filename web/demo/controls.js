@@ -25,6 +25,7 @@ export class Controls {
     if (state.phase !== Phase.CALL) return;
     byId('call-title').textContent = state.room || 'Call';
     byId('count').textContent = peopleCount(state.people.length + 1);
+    byId('connection').textContent = state.reconnecting ? 'Connection lost. Coming back …' : '';
     byId('invite-button').hidden = !state.room;
     byId('alone').querySelector('button').hidden = !state.room;
   }

@@ -52,5 +52,6 @@ export function initialState(prefs, address) {
     chatOpen: false,
     unread: 0,
     soundBlocked: false,
+    reconnecting: false, // the line to the server is down; sound and picture may well go on
   };
 }

@@ -1,7 +1,8 @@
 // The conference client: the door through which a page joins.
 
 import {
-  ActiveAudioInputChangeEvent, ConferenceError, DisconnectedEvent, LayoutChangeEvent, MessageEvent, MuteEvent, ParticipantEvent, StreamEvent,
+  ActiveAudioInputChangeEvent, ConferenceError, DisconnectedEvent, LayoutChangeEvent, MessageEvent, MuteEvent, ParticipantEvent, ReconnectedEvent,
+  StreamEvent,
 } from './events.js';
 import {program} from './loader.js';
 import {publishRequest, subscribeRequest} from './request.js';
@@ -40,6 +41,9 @@ export class ConferenceClient extends EventTarget {
   #publications = new Map();
   #subscriptions = new Map();
   #peerConnection = null;
+  #refreshToken; // the page's function for a new token, or undefined
+  #signaling; // how the connection to the server is doing
+  #watching; // an AbortController for what we listen to outside
 
   constructor(config = {}) {
     super();
@@ -58,16 +62,19 @@ export class ConferenceClient extends EventTarget {
     return this.#peerConnection;
   }
 
-  async join(token, {signal} = {}) {
+  async join(token, {signal, refreshToken} = {}) {
     if (this.#state !== State.READY) throw new ConferenceError('connection state invalid', 'invalid-state');
     if (typeof token !== 'string' || token === '') throw new ConferenceError('Invalid token.', 'invalid-token');
     this.#state = State.CONNECTING;
     try {
       this.#program = await program(this.#config);
       this.#registration = this.#program.client((...event) => this.#onEvent(...event), (error) => this.#reset(error));
-      const {data} = await this.#request('join', {token, relayOnly: Boolean(this.#config.relayOnly)}, this.#config.rtcConfiguration, signal);
+      this.#refreshToken = refreshToken;
+      const options = {token, relayOnly: Boolean(this.#config.relayOnly), refreshes: typeof refreshToken === 'function'};
+      const {data} = await this.#request('join', options, this.#config.rtcConfiguration, signal);
       this.#seed(data);
       this.#state = State.CONNECTED;
+      this.#watch();
       return this.info;
     } catch (error) {
       if (this.#state === State.CONNECTING) this.#reset();
@@ -131,6 +138,26 @@ export class ConferenceClient extends EventTarget {
     return this.#program.call(method, {...data, client: this.#registration.number}, object, signal);
   }
 
+  // #watch tells the program what it cannot see from where it is: that the network has changed or is back, that a sleeping page has
+  // woken up. A page that goes away leaves, or the others would see its last picture for a minute.
+  #watch() {
+    this.#watching = new AbortController();
+    const options = {signal: this.#watching.signal};
+    const tell = (method) => this.#request(method, {}).catch(() => {}); // it ends meanwhile
+    globalThis.addEventListener?.('online', () => tell('network'), options);
+    globalThis.addEventListener?.('pageshow', ({persisted}) => persisted && tell('check'), options);
+    globalThis.addEventListener?.('pagehide', ({persisted}) => !persisted && this.#state === State.CONNECTED && this.leave().catch(() => {}), options);
+    globalThis.document?.addEventListener?.('visibilitychange', () => {
+      if (document.visibilityState === 'visible' && this.#signaling === 'reconnecting') tell('check');
+    }, options);
+    const network = globalThis.navigator?.connection;
+    let type = network?.type;
+    network?.addEventListener?.('change', () => { // also for mere estimates of speed
+      if (network.type !== type) tell('network');
+      type = network.type;
+    }, options);
+  }
+
   // #seed takes over the room as the login found it. Events that were faster have been here already: what they made stays.
   #seed(info) {
     this.#room = info.room;
@@ -148,6 +175,8 @@ export class ConferenceClient extends EventTarget {
     const joined = this.#state === State.CONNECTED;
     this.#registration?.close();
     this.#registration = undefined;
+    this.#watching?.abort();
+    this.#watching = this.#signaling = this.#refreshToken = undefined;
     this.#state = State.READY;
     this.#room = this.#self = undefined;
     this.#peerConnection = null;
@@ -166,8 +195,10 @@ export class ConferenceClient extends EventTarget {
       case 'streamupdated': return this.#streamUpdated(data.stream, data.field, data.value);
       case 'message': return this.dispatchEvent(new MessageEvent('messagereceived', data));
       case 'sessionended': return this.#sessionEnded(data);
+      case 'sessionrestored': return this.#sessionRestored(data, object);
       case 'peerconnection': this.#peerConnection = object; return;
-      case 'connectionstate': return this.dispatchEvent(new Event('connectionstatechange'));
+      case 'connectionstate': return this.#connectionState(data);
+      case 'tokenneeded': return this.#tokenNeeded();
       case 'disconnected': return this.#reset(new ConferenceError(data.message, data.code));
       default: // a newer program may say more
     }
@@ -197,7 +228,34 @@ export class ConferenceClient extends EventTarget {
     const stream = this.#streams.get(id);
     this.#streams.delete(id);
     stream?.dispatchEvent(new Event('ended'));
-    this.#publications.get(id)?._end(); // removed by the server: nothing else would tell the publisher
+  }
+
+  #connectionState({signaling, self}) {
+    const before = this.#signaling;
+    this.#signaling = signaling;
+    if (before !== 'reconnecting' && signaling === 'reconnecting') this.dispatchEvent(new Event('reconnecting'));
+    if (before === 'reconnecting' && signaling === 'joined') this.#reconnected(self);
+    this.dispatchEvent(new Event('connectionstatechange'));
+  }
+
+  // #reconnected: as the same participant, or as another one, whose room follows as changes of the old one.
+  #reconnected(self) {
+    const same = self.id === this.#self.id;
+    if (!same) {
+      this.#self = new Participant(self);
+      this.#participants.set(self.id, this.#self);
+    }
+    this.dispatchEvent(new ReconnectedEvent('reconnected', {participantId: self.id, same}));
+  }
+
+  async #tokenNeeded() {
+    let answer;
+    try {
+      answer = {token: String(await this.#refreshToken())};
+    } catch (error) {
+      answer = {error: String(error?.message ?? error)};
+    }
+    await this.#request('token', answer).catch(() => {}); // it ended meanwhile
   }
 
   // #streamUpdated takes over a change. field says which, in the protocol's words; "." is anything.
@@ -225,6 +283,16 @@ export class ConferenceClient extends EventTarget {
     const sessions = [this.#publications.get(stream.id), ...[...this.#subscriptions.values()].filter((s) => s.remoteStream === stream)];
     for (const kind of kinds) {
       for (const s of sessions) s?.dispatchEvent(new MuteEvent(stream.muted[kind] ? 'mute' : 'unmute', {kind}));
+    }
+  }
+
+  #sessionRestored({old, id}, tracks) {
+    for (const map of [this.#publications, this.#subscriptions]) {
+      const session = map.get(old);
+      if (!session) continue;
+      map.delete(old);
+      map.set(id, session);
+      session._restore(id, tracks);
     }
   }
 

@@ -53,6 +53,14 @@ export class DisconnectedEvent extends Event {
   }
 }
 
+export class ReconnectedEvent extends Event {
+  constructor(type, init) {
+    super(type);
+    this.participantId = init.participantId;
+    this.same = init.same;
+  }
+}
+
 export class ActiveAudioInputChangeEvent extends Event {
   constructor(type, init) {
     super(type);

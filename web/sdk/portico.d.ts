@@ -18,6 +18,7 @@ export type ConferenceErrorCode =
   | 'refused'           // the server said no; message is its reason, such as "Room is full"
   | 'session-ended'     // the publication or subscription is over
   | 'timeout'           // no answer in time
+  | 'unknown-outcome'   // the connection broke before the server answered: it may have done what was asked
   | 'unsupported'       // this browser has no WebRTC
   | 'version-mismatch'; // wasm_exec.js and portico.wasm are from different builds
 
@@ -57,6 +58,13 @@ export class MuteEvent extends Event {
 export class DisconnectedEvent extends Event {
   constructor(type: string, init: {error: ConferenceError});
   readonly error: ConferenceError;
+}
+/** Portico: the connection to the server is back. */
+export class ReconnectedEvent extends Event {
+  constructor(type: string, init: {participantId: string; same: boolean});
+  readonly participantId: string;
+  /** False when the page's participant is another one now, as the server had forgotten the one before. */
+  readonly same: boolean;
 }
 export class ActiveAudioInputChangeEvent extends Event {
   constructor(type: string, init: {activeAudioInputStreamId: string});
@@ -265,10 +273,12 @@ export interface SessionEvents {
   /** The stream's media was paused, by whoever. */
   mute: MuteEvent;
   unmute: MuteEvent;
+  /** Portico: the client had to join anew, and this is there again under a new id; a subscription has new tracks in its stream. */
+  restored: Event;
 }
 export class Publication extends TypedEventTarget<SessionEvents> {
   protected constructor();
-  /** The id of the stream that the others see. */
+  /** The id of the stream that the others see; another one after `restored`. */
   readonly id: string;
   stop(): Promise<void>;
   /** Statistics of the whole RTCPeerConnection. */
@@ -345,10 +355,20 @@ export interface ConferenceClientEvents {
   streamadded: StreamEvent;
   participantjoined: ParticipantEvent;
   messagereceived: MessageEvent;
-  /** The conference is over for this page, not by leave(). Everything of it has ended; join again with a new token. */
+  /** The conference is over for this page, not by leave(), and cannot be got back. Everything of it has ended; join again with a new token. */
   serverdisconnected: DisconnectedEvent;
   /** Portico: peerConnection.connectionState has changed. */
   connectionstatechange: Event;
+  /**
+   * Portico: the connection to the server is lost and being got back. Media may go on; calls wait. Calls that were on their way and cannot be
+   * repeated, such as send() and publish(), reject with the code unknown-outcome.
+   */
+  reconnecting: Event;
+  /**
+   * Portico: the connection is back, and what happened meanwhile follows. As another participant the page is told how the room differs from
+   * before; its publications, and the subscriptions to streams that are still there, are restored.
+   */
+  reconnected: ReconnectedEvent;
 }
 export class ConferenceClient extends TypedEventTarget<ConferenceClientEvents> {
   constructor(config?: ConferenceClientConfiguration);
@@ -356,7 +376,8 @@ export class ConferenceClient extends TypedEventTarget<ConferenceClientEvents> {
   readonly info: ConferenceInfo | null;
   /** For statistics only; null before the first publication or subscription. */
   readonly peerConnection: RTCPeerConnection | null;
-  join(token: string, options?: {signal?: AbortSignal}): Promise<ConferenceInfo>;
+  /** refreshToken gives a new token for joining anew when the server has forgotten this participant; without it that is the end. */
+  join(token: string, options?: {signal?: AbortSignal; refreshToken?: () => string | Promise<string>}): Promise<ConferenceInfo>;
   /** videoCodecs orders the codecs for publishing with RTCRtpEncodingParameters. */
   publish(stream: LocalStream, options?: PublishOptions, videoCodecs?: VideoCodecParameters[]): Promise<Publication>;
   subscribe(stream: RemoteStream, options?: SubscribeOptions): Promise<Subscription>;

@@ -6,7 +6,7 @@
 
 export {
   ActiveAudioInputChangeEvent, ConferenceError, DisconnectedEvent, ErrorEvent, LayoutChangeEvent, MessageEvent, MuteEvent,
-  ParticipantEvent, StreamEvent,
+  ParticipantEvent, ReconnectedEvent, StreamEvent,
 } from './events.js';
 export {load} from './loader.js';
 export {

@@ -6,13 +6,15 @@ import {parametersOf} from './request.js';
 
 // Session is what the two have in common. connection is the client's side of the bridge: request(method, arguments, object), forget(session) and peerConnection.
 class Session extends EventTarget {
+  #id;
   #connection;
   #ended = false;
 
   constructor(id, connection) {
     super();
+    this.#id = id;
     this.#connection = connection;
-    Object.defineProperty(this, 'id', {enumerable: true, value: id});
+    Object.defineProperty(this, 'id', {enumerable: true, get: () => this.#id});
   }
 
   // stop ends the session. It resolves when the server knows, at once if the session has ended by itself.
@@ -46,6 +48,12 @@ class Session extends EventTarget {
 
   _request(method, data, object) {
     return this.#connection.request(method, {...data, id: this.id}, object);
+  }
+
+  // _restore gives it the id that it has after the client joined anew.
+  _restore(id) {
+    this.#id = id;
+    this.dispatchEvent(new Event('restored'));
   }
 
   // _end fires ended, once; before it error, when there is one.
@@ -85,6 +93,12 @@ export class Subscription extends Session {
   async _control(method, kind) {
     await super._control(method, kind);
     this.dispatchEvent(new MuteEvent(method, {kind}));
+  }
+
+  _restore(id, tracks) {
+    for (const track of this.stream.getTracks()) this.stream.removeTrack(track);
+    for (const track of tracks) this.stream.addTrack(track);
+    super._restore(id);
   }
 
   _end(error) {

@@ -10,7 +10,15 @@ globalThis.MediaStream ??= class {
   getTracks() { return this.tracks; }
   getAudioTracks() { return this.tracks.filter((t) => t.kind === 'audio'); }
   getVideoTracks() { return this.tracks.filter((t) => t.kind === 'video'); }
+  addTrack(track) { this.tracks = [...this.tracks, track]; }
+  removeTrack(track) { this.tracks = this.tracks.filter((t) => t !== track); }
 };
+
+// What a page has beside: a window and the browser's idea of the network.
+const page = new EventTarget();
+globalThis.addEventListener = page.addEventListener.bind(page);
+const network = Object.assign(new EventTarget(), {type: 'wifi'});
+Object.defineProperty(globalThis, 'navigator', {value: {connection: network}, configurable: true});
 
 // In a page, importing the SDK begins to fetch the program.
 globalThis.document = {};
@@ -86,6 +94,11 @@ async function joined() {
   return {fake, client};
 }
 
+// until resolves when the condition holds.
+async function until(condition) {
+  while (!condition()) await new Promise((resolve) => setTimeout(resolve));
+}
+
 // once resolves with the next event of that name.
 const once = (target, name) => new Promise((resolve) => target.addEventListener(name, resolve, {once: true}));
 const refused = (promise, code, message) => assert.rejects(promise, (e) => {
@@ -116,7 +129,7 @@ test('join gives the room', async () => {
   assert.deepEqual([info.id, info.self.userId, info.participants.map((p) => p.id), info.remoteStreams.map((s) => s.id)], ['r1', 'ana', ['p1', 'p2'], ['s1']]);
   assert.equal(info.self, client.info.self);
   const {data, object} = fake.last('join');
-  assert.deepEqual([data, object], [{token: 'token', relayOnly: true, client: 1}, {iceTransportPolicy: 'relay'}]);
+  assert.deepEqual([data, object], [{token: 'token', relayOnly: true, refreshes: false, client: 1}, {iceTransportPolicy: 'relay'}]);
   await refused(client.join('token'), 'invalid-state');
   await client.leave();
   assert.equal(client.info, null);
@@ -344,6 +357,82 @@ test('the end of the connection ends everything', async () => {
   await client.join('another token');
 });
 
+const self = {id: 'p1', user: 'ana', role: 'presenter'};
+
+test('a lost connection is told, and that it is back', async () => {
+  const {fake, client} = await withSessions();
+  const log = [];
+  for (const name of ['reconnecting', 'reconnected', 'messagereceived', 'serverdisconnected']) client.addEventListener(name, ({message}) => log.push(message ?? name));
+  fake.event('connectionstate', {signaling: 'joined', media: '', self});
+  fake.event('connectionstate', {signaling: 'reconnecting', media: '', self});
+  fake.event('connectionstate', {signaling: 'reconnecting', media: 'disconnected', self});
+  fake.event('connectionstate', {signaling: 'joined', media: 'disconnected', self});
+  fake.event('message', {message: 'missed', origin: 'p2', to: 'all'});
+  const [{participantId, same}] = await Promise.all([once(client, 'reconnected'), once(client, 'messagereceived')]);
+  assert.deepEqual([participantId, same, client.info.self.id], ['p1', true, 'p1']);
+  assert.deepEqual(log, ['reconnecting', 'reconnected', 'missed']);
+});
+
+test('another participant keeps its publications and subscriptions', async () => {
+  const {fake, client, publication, stream, subscription} = await withSessions();
+  const log = [];
+  publication.addEventListener('ended', () => log.push('ended'));
+  const {stream: media} = subscription;
+  fake.event('connectionstate', {signaling: 'reconnecting', media: '', self});
+  fake.event('connectionstate', {signaling: 'joined', media: '', self: {id: 'p9', user: 'anna', role: 'viewer'}});
+  const {participantId, same} = await once(client, 'reconnected');
+  assert.deepEqual([participantId, same, client.info.self.userId], ['p9', false, 'anna']);
+  fake.event('streamadded', streamInfo('mine'));
+  fake.event('streamremoved', {id: 'mine'}); // of the participant before
+  fake.event('participantleft', {id: 'p1'});
+  fake.event('sessionrestored', {old: 'mine', id: 'mine2'});
+  await once(publication, 'restored');
+  fake.event('sessionrestored', {old: 'sub', id: 'sub2'}, [camera]);
+  await once(subscription, 'restored');
+  assert.deepEqual([publication.id, subscription.id, subscription.stream.getTracks()], ['mine2', 'sub2', [camera]]);
+  assert.equal(subscription.stream, media);
+  assert.equal(subscription.remoteStream, stream);
+  assert.deepEqual(client.info.participants.map(({id}) => id), ['p2', 'p9']);
+  await publication.mute('audio');
+  assert.equal(fake.last('mute').data.id, 'mine2');
+  fake.event('sessionended', {id: 'sub2', reason: ''});
+  await once(subscription, 'ended');
+  assert.deepEqual(log, []);
+});
+
+test('a new token comes from the page', async () => {
+  const fake = new Fake();
+  const client = new sdk.ConferenceClient(fake.config);
+  const tokens = [async () => 'fresh', () => { throw new Error('no more'); }];
+  await client.join('token', {refreshToken: () => tokens.shift()()});
+  assert.equal(fake.last('join').data.refreshes, true);
+  for (const want of [{token: 'fresh'}, {error: 'no more'}]) {
+    const before = fake.calls.length;
+    fake.event('tokenneeded');
+    await until(() => fake.calls.length > before);
+    assert.deepEqual(fake.last('token').data, {...want, client: 1});
+  }
+  await client.leave();
+});
+
+test('the program learns of the network and of the page, while it is in a conference', async () => {
+  const {fake, client} = await joined();
+  const methods = () => fake.calls.slice(1).map(({method}) => method);
+  page.dispatchEvent(new Event('online'));
+  page.dispatchEvent(Object.assign(new Event('pageshow'), {persisted: false}));
+  page.dispatchEvent(Object.assign(new Event('pageshow'), {persisted: true}));
+  network.dispatchEvent(new Event('change')); // the speed
+  network.type = 'cellular';
+  network.dispatchEvent(new Event('change'));
+  page.dispatchEvent(Object.assign(new Event('pagehide'), {persisted: true}));
+  assert.deepEqual(methods(), ['network', 'check', 'network']);
+  page.dispatchEvent(Object.assign(new Event('pagehide'), {persisted: false}));
+  assert.deepEqual(methods(), ['network', 'check', 'network', 'leave']);
+  await until(() => client.info === null);
+  page.dispatchEvent(new Event('online'));
+  assert.equal(methods().length, 4);
+});
+
 test('a program that stops is reported, and started again by the next join', async () => {
   const {fake, client} = await joined();
   fake.answers.send = () => undefined; // never answers
@@ -378,7 +467,7 @@ test('an aborted call is ended by the program', async () => {
   const client = new sdk.ConferenceClient(fake.config);
   const controller = new AbortController();
   const joining = client.join('token', {signal: controller.signal});
-  await new Promise((resolve) => setTimeout(resolve));
+  await until(() => fake.last('join'));
   controller.abort();
   await refused(joining, 'aborted');
   assert.equal(fake.last('abort').number, fake.last('join').number);

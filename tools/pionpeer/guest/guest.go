@@ -212,6 +212,10 @@ func (e *events) SessionEnded(id, reason string) {
 	e.guest().say("ended", fields{"id": id, "reason": reason})
 }
 
+func (e *events) SessionRestored(old, id string) {
+	e.guest().say("restored", fields{"old": old, "id": id})
+}
+
 func (e *events) State(s client.State) {
 	e.guest().say("state", fields{"signaling": s.Signaling, "media": s.Media})
 }

@@ -33,6 +33,7 @@ type room struct {
 	pc      *webrtc.PeerConnection
 	closed  chan struct{}
 	close   sync.Once
+	asking  sync.WaitGroup
 
 	mu      sync.Mutex // guards the fields below; requests come from several goroutines
 	session string     // to become ready with the next offer
@@ -85,6 +86,7 @@ func (r *room) dial(_ context.Context, options client.DialOptions) (client.Socke
 
 func (r *room) Close() error {
 	r.close.Do(func() { close(r.closed) })
+	r.asking.Wait()
 	return nil
 }
 
@@ -100,7 +102,12 @@ func (r *room) Emit(_ string, args ...jsonvalue.Value) error {
 	return r.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: strings.TrimPrefix(c.Text, "a="), SDPMid: &c.Mid, SDPMLineIndex: &line})
 }
 
-func (r *room) Request(_ context.Context, name string, args ...jsonvalue.Value) ([]jsonvalue.Value, error) {
+// Ask answers from goroutines of their own: the client does not depend on the order.
+func (r *room) Ask(name string, done func([]jsonvalue.Value, error), args ...jsonvalue.Value) {
+	r.asking.Go(func() { done(r.request(name, args...), nil) })
+}
+
+func (r *room) request(name string, args ...jsonvalue.Value) []jsonvalue.Value {
 	var data, answer jsonvalue.Value
 	if len(args) > 0 {
 		data = args[0]
@@ -121,9 +128,9 @@ func (r *room) Request(_ context.Context, name string, args ...jsonvalue.Value) 
 		r.answer(data.Path("signaling", "sdp").Text())
 	}
 	if err != nil {
-		return portalproto.AckError(err), nil
+		return portalproto.AckError(err)
 	}
-	return portalproto.AckOK(answer), nil
+	return portalproto.AckOK(answer)
 }
 
 func (r *room) open(id string, tracks []portalproto.SubscribeTrack) jsonvalue.Value {

@@ -4,7 +4,7 @@
 //	go run ./tools/pionpeer/guest -token … -publish -subscribe -for 30s
 //
 // Lines have "event" and what belongs to it: joined, state, participant, left, published, stream, removed, message, subscribed, media (once a second
-// and for each remote track, what has arrived so far), ended, error, disconnected. The exit code is 0 when it left by itself.
+// and for each remote track, what has arrived so far), restored, ended, error, disconnected. The exit code is 0 when it left by itself.
 package main
 
 import (
