@@ -35,7 +35,7 @@ func TestSDK(t *testing.T) {
 		copyFile(t, name, filepath.Join(dir, filepath.Base(name)))
 	}
 	copyFile(t, "sdktest/program.js", filepath.Join(dir, "wasm_exec.js"))
-	cmd := exec.Command(node, "--test", "--test-reporter=tap", "sdktest/sdk.test.mjs")
+	cmd := exec.Command(node, "--test", "--test-reporter=tap", "sdktest/sdk.test.mjs", "sdktest/data.test.mjs")
 	cmd.Env = append(os.Environ(), "SDK="+dir)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, said)

@@ -44,10 +44,11 @@ var encodings = []struct {
 type policy map[string]string
 
 // pagePolicy is for documents: what they load, run and connect to. 'wasm-unsafe-eval' lets the client's program be compiled, and
-// nothing else. blob: media is what a page records or previews itself.
+// nothing else. blob: media is what a page records or previews itself. Portals and data streams (https: is for WebTransport) may be on
+// other hosts: the join token says where.
 var pagePolicy = policy{
 	"Content-Security-Policy": "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' data: blob:; " +
-		"media-src 'self' blob:; font-src 'self'; connect-src 'self' ws: wss:; worker-src 'self'; manifest-src 'self'; " +
+		"media-src 'self' blob:; font-src 'self'; connect-src 'self' https: ws: wss:; worker-src 'self'; manifest-src 'self'; " +
 		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
 	"Permissions-Policy":         "camera=(self), microphone=(self), display-capture=(self), fullscreen=(self), autoplay=(self), geolocation=(), usb=()",
 	"Cross-Origin-Opener-Policy": "same-origin",

@@ -178,7 +178,7 @@ func TestCaching(t *testing.T) {
 func TestPolicies(t *testing.T) {
 	h := handler(Options{})
 	csp := get(t, h, "/").Header.Get("Content-Security-Policy")
-	for _, want := range []string{"default-src 'none'", "script-src 'self' 'wasm-unsafe-eval';", "connect-src 'self' ws: wss:", "media-src 'self' blob:", "base-uri 'none'", "frame-ancestors 'none'"} {
+	for _, want := range []string{"default-src 'none'", "script-src 'self' 'wasm-unsafe-eval';", "connect-src 'self' https: ws: wss:;", "media-src 'self' blob:", "base-uri 'none'", "frame-ancestors 'none'"} {
 		if !strings.Contains(csp, want) {
 			t.Errorf("policy lacks %q: %s", want, csp)
 		}

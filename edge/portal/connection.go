@@ -62,6 +62,8 @@ func (c *connection) Event(name string, args []jsonvalue.Value, ack sioserver.Ac
 		c.logout(ack)
 	case portalproto.EventRefreshTicket:
 		c.refreshTicket(ack)
+	case portalproto.EventRefreshWebTransport:
+		c.refreshData(ack)
 	default:
 		if handle, ok := requests[name]; ok {
 			c.request(handle, data, ack)

@@ -1,6 +1,9 @@
 package portal
 
-import "portico/shared/portalproto"
+import (
+	"portico/edge/sioserver"
+	"portico/shared/portalproto"
+)
 
 // DataStreams gives participants their transport for data streams (8.12). It must be safe for concurrent use, and must not block.
 type DataStreams interface {
@@ -29,10 +32,39 @@ func (p *Portal) admitData(who *participant) DataGrant {
 	return g
 }
 
+// refreshData gives a participant whose connection for data is lost what it needs for another one. The portal need not have noticed
+// the loss: the connection of before ends here. What was on it the client has ended itself.
+func (c *connection) refreshData(ack sioserver.Ack) {
+	c.mu.Lock()
+	who := c.participant
+	c.mu.Unlock()
+	if who == nil {
+		ack(portalproto.AckError(portalproto.ErrIllegalRequest)...)
+		return
+	}
+	c.portal.revokeData(who)
+	g := c.portal.admitData(who)
+	if who.hasLeft() { // the room ended what was before it
+		c.portal.revokeData(who)
+		g = DataGrant{}
+	}
+	if g.Token == "" {
+		ack(portalproto.AckError(portalproto.ErrNoWebTransport)...)
+		return
+	}
+	ack(portalproto.AckOK(portalproto.WebTransportGrant{Token: g.Token, Hashes: g.Hashes}.Encode())...)
+}
+
 func (p *Portal) revokeData(who *participant) {
 	if p.options.Data != nil {
 		p.options.Data.Revoke(who.id)
 	}
+}
+
+func (p *participant) hasLeft() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.left
 }
 
 // onTransport fills in a participant's transport for data, which clients may leave out: it has one only.

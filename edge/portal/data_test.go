@@ -39,6 +39,7 @@ func (d *fakeData) Revoke(participant string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.held, participant)
+	delete(d.connected, participant)
 }
 
 func (d *fakeData) CloseParticipant(participant string) { d.Revoke(participant) }
@@ -181,5 +182,27 @@ func TestDataAfterRelogin(t *testing.T) {
 	want(t, "ticket of one that is gone", f.connect().request("relogin", quoted(result.Get("ticket").Text())), `["error","Client does NOT exist"]`)
 	if left := d.all(); len(left) != 0 {
 		t.Errorf("after a relogin that failed: %v", left)
+	}
+}
+
+// A client that has lost its connection for data gets a token for another one, though the edge takes the old one for alive.
+func TestDataIsGrantedAgain(t *testing.T) {
+	f, d := newDataFixture(t)
+	c := f.connect()
+	want(t, "before the login", c.request("refreshWebTransportToken", ""), `["error","Illegal request"]`)
+	c.request("login", login(f.dataToken("a")))
+	d.mu.Lock()
+	d.connected[c.id] = true
+	d.mu.Unlock()
+	const granted = `["ok",{"webTransportToken":"token of transport-2","webTransportCertificateHashes":[{"algorithm":"sha-256","value":"aGFzaA=="}]}]`
+	want(t, "refresh", c.request("refreshWebTransportToken", ""), granted)
+	want(t, "publish", c.request("publish", `{"media":null,"data":true,"transport":{"type":"quic"}}`),
+		`["ok",{"id":"00000000000000000000000000000001","transportId":"transport-2"}]`)
+	other := f.connect()
+	other.request("login", login(f.token("b", "presenter", 0)))
+	want(t, "without an address in the token", other.request("refreshWebTransportToken", ""), `["error","WebTransport is not enabled."]`)
+	c.request("logout", "")
+	if left := d.all(); len(left) != 0 {
+		t.Errorf("after leaving: %v", left)
 	}
 }

@@ -36,7 +36,7 @@ type participant struct {
 type kept struct {
 	portalproto.Missed
 	size int
-	at   time.Time // when it was made
+	at   time.Time // when it was last sent; while it was not, when it was made
 	sent bool      // written to a connection, though perhaps lost with it
 }
 
@@ -93,15 +93,15 @@ func (p *participant) open() {
 	if p.left || p.conn == nil {
 		return
 	}
-	p.replay()
+	p.replay(time.Now())
 }
 
 // replay (under mu) emits what was not sent yet.
-func (p *participant) replay() {
+func (p *participant) replay(now time.Time) {
 	for i := range p.kept {
 		if k := &p.kept[i]; !k.sent {
 			p.conn.emit(k.Event, k.Data)
-			k.sent = true
+			k.sent, k.at = true, now
 		}
 	}
 }
@@ -149,11 +149,13 @@ func (p *participant) bind(c *connection, replay bool, acknowledge func(missed [
 		missed[i] = p.kept[i].Missed
 	}
 	acknowledge(missed)
+	now := time.Now()
 	if replay {
-		p.replay()
+		p.replay(now)
+		return before, nil
 	}
-	for i := range p.kept {
-		p.kept[i].sent = true
+	for i := range p.kept { // all of it has gone out with the acknowledgement, and may be lost with it
+		p.kept[i].sent, p.kept[i].at = true, now
 	}
 	return before, nil
 }

@@ -230,3 +230,27 @@ func TestMailboxOfAnAbsentIsBounded(t *testing.T) {
 	}
 	b.until(t, `participant {"action":"leave","data":"`+a.id+`"}`)
 }
+
+// What was told only in answers to relogin that were lost themselves is told again, however long ago it happened.
+func TestReloginAnswersAreLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t, object)
+		a, ticket := f.loggedIn("a", "JavaScript", "5.1")
+		b := f.joined("b", "presenter")
+		a.h.Closed("transport lost")
+		b.request("text", `{"to":"all","message":"m1"}`)
+		for range 2 {
+			time.Sleep(45 * time.Second) // synthetic time, less than BufferTime and ReconnectionTimeout
+			lost := f.connect()
+			if ack := lost.request("relogin", quoted(ticket)); !strings.HasPrefix(ack, `["ok"`) {
+				t.Fatal(ack)
+			}
+			lost.h.Closed("transport lost")
+		}
+		b.request("text", `{"to":"all","message":"m2"}`) // what is too old goes now
+		ack := f.connect().request("relogin", quoted(ticket))
+		if !strings.Contains(ack, `"message":"m1"`) || !strings.Contains(ack, `"message":"m2"`) {
+			t.Errorf("missed: %s", ack)
+		}
+	})
+}

@@ -4,6 +4,8 @@
 // Peer, a PeerConnection. In a page wasm binds both to the browser; natively they are shared/sioclient and tools/pionpeer. One
 // PeerConnection carries all publications and subscriptions of a conference; it is made with the first of them.
 //
+// Data streams have no PeerConnection: their connection is the program's, see OpenData.
+//
 // Each Conference has one owner of its state, a Loop. Around it: the negotiator, a goroutine which works off publications,
 // subscriptions and ICE restarts one at a time since an offer must be answered before the next; a Loop that calls the Events; and,
 // while the connection to the portal is lost, a goroutine that gets it back. The network's reader only posts to the owner and is never
@@ -129,8 +131,9 @@ type state struct {
 	byID      map[string]*session   // those the server knows
 	numbers   int                   // of sessions so far
 	jobs      []job
-	strays    []portalproto.Progress // progress that may belong to the session being opened
-	opening   *session               // the session whose request is on its way
+	strays    []portalproto.Progress // progress that may belong to a session being opened
+	opening   map[*session]bool      // the sessions whose requests are on their way
+	data      dataState
 	media     string
 }
 
@@ -167,7 +170,7 @@ func Join(ctx context.Context, token string, options Options) (*Conference, erro
 func newConference(options Options) *Conference {
 	c := &Conference{
 		options: options, wake: make(chan struct{}, 1), stopped: make(chan struct{}), done: make(chan struct{}),
-		state: state{alarms: map[*alarm]struct{}{}, sessions: map[*session]struct{}{}, byID: map[string]*session{}},
+		state: state{alarms: map[*alarm]struct{}{}, sessions: map[*session]struct{}{}, byID: map[string]*session{}, opening: map[*session]bool{}},
 	}
 	// A panic is somebody's mistake, here or in a handler; going on with half-done state would hide it.
 	broken := func(e *task.PanicError) { _ = c.loop.Post(func() { c.finish(e) }) }
@@ -195,6 +198,7 @@ func (c *Conference) join(ctx context.Context, url, token string) error {
 			return // the end has begun
 		}
 		c.admitted(result.Ticket, result.ICEServers)
+		c.granted(dataURL(token), result.WebTransport, result.WebTransportHashes)
 		c.tellState()
 		c.open(w)
 	})

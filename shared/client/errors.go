@@ -19,6 +19,8 @@ var (
 	ErrTimeout      = errors.New("the server did not answer in time")
 	ErrProtocol     = errors.New("the server's answer makes no sense")
 	ErrMedia        = errors.New("the media connection failed")
+	ErrNoData       = errors.New("the server has no data streams")
+	ErrData         = errors.New("the connection for data streams is not there")
 	ErrArgument     = errors.New("the request makes no sense")
 	ErrBusy         = errors.New("too many publications, subscriptions or waiting requests at a time")
 	ErrSlowEvents   = errors.New("the event handler fell too far behind")

@@ -55,6 +55,7 @@ const (
 	ReasonMedia   = "media connection failed" // of the PeerConnection, for all its sessions
 	ReasonRemoved = "stream removed"          // by the server, though nobody here stopped it
 	ReasonGone    = "not restored"            // after the client had to join anew
+	ReasonData    = "data connection lost"    // of the connection for data streams, for all on it
 )
 
 // NoEvents ignores every event.

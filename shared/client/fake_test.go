@@ -67,6 +67,7 @@ type portal struct {
 	socket   *fakeSocket // nil: the client is away
 	last     *fakeSocket // newest connection
 	asString bool        // the answer to relogin is the ticket alone
+	regrant  string      // token for data streams that comes with relogin
 	deaf     bool        // what is sent gets lost
 	tickets  int
 	seq      int64
@@ -313,6 +314,7 @@ func (p *portal) enter(s *fakeSocket, id int, name, loss string) {
 	if !p.asString {
 		answer = portalproto.ReloginResult{
 			Ticket: answer.Text(), Messages: p.buffer, ICEServers: []portalproto.ICEServer{{URLs: []string{"turn:fresh:3478"}}},
+			WebTransport: p.regrant,
 		}.Encode()
 	}
 	if loss == "unanswered" {

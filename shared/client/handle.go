@@ -70,6 +70,9 @@ func (h handle) pause(ctx context.Context, operation portalproto.Operation, kind
 	var before conference.MediaSet
 	restoring := false
 	err := h.c.do(ctx, func() error {
+		if h.s.data {
+			return ErrArgument
+		}
 		before = h.s.muted
 		h.s.muted = with(before, kind, operation == portalproto.Pause)
 		request = h.s.controlRequest(operation, kind)
@@ -192,6 +195,9 @@ func (s *Subscription) Update(ctx context.Context, update SubscriptionUpdate) er
 		},
 	}
 	if err := s.c.do(ctx, func() error {
+		if s.s.data {
+			return ErrArgument
+		}
 		if request.ID = s.s.id; request.ID == "" {
 			return errReplaced // the subscription is being restored
 		}

@@ -196,7 +196,7 @@ func (c *Conference) ask(ctx context.Context, t *transport, s *session) error {
 			return withCause(ErrMedia, errors.New(t.reason))
 		}
 		transport = t.id
-		c.state.opening, c.state.strays = s, nil
+		c.state.opening[s] = true
 		return nil
 	}); err != nil {
 		return err
@@ -210,7 +210,7 @@ func (c *Conference) ask(ctx context.Context, t *transport, s *session) error {
 		},
 	})
 	if err != nil {
-		_ = c.do(ctx, func() error { c.state.opening = nil; return nil })
+		_ = c.do(ctx, func() error { c.openedOne(s); return nil })
 		return err
 	}
 	ack, ok := portalproto.DecodeSessionAck(answer)
@@ -219,8 +219,7 @@ func (c *Conference) ask(ctx context.Context, t *transport, s *session) error {
 
 // opened takes the acknowledgement, on the loop.
 func (c *Conference) opened(t *transport, s *session, ack portalproto.SessionAck, ok bool) error {
-	strays := c.state.strays
-	c.state.opening, c.state.strays = nil, nil
+	defer c.openedOne(s)
 	if t.dead {
 		if ok && !s.redo {
 			c.tell(s.endRequest(), portalproto.EncodeID(ack.ID))
@@ -242,9 +241,6 @@ func (c *Conference) opened(t *transport, s *session, ack portalproto.SessionAck
 	}
 	t.id = ack.Transport
 	c.state.byID[s.id] = s
-	for _, p := range strays {
-		c.progress(p)
-	}
 	return nil
 }
 

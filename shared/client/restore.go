@@ -24,7 +24,7 @@ func (c *Conference) rejoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = c.login(ctx, w, token, func(result portalproto.LoginResult, r *room) { c.rejoined(w, url, result, r) })
+	err = c.login(ctx, w, token, func(result portalproto.LoginResult, r *room) { c.rejoined(w, url, dataURL(token), result, r) })
 	if err != nil {
 		c.closing.Go(func() { _ = w.socket.Close() })
 	}
@@ -32,11 +32,13 @@ func (c *Conference) rejoin(ctx context.Context) error {
 }
 
 // rejoined takes over the new participation, on the loop.
-func (c *Conference) rejoined(w *wire, url string, result portalproto.LoginResult, r *room) {
+func (c *Conference) rejoined(w *wire, url, dataURL string, result portalproto.LoginResult, r *room) {
 	before := c.state.room
 	c.state.room, c.state.url, c.state.wire, c.state.received = r, url, w, 0
-	c.state.opening, c.state.strays, c.state.orphans = nil, nil, false
+	clear(c.state.opening)
+	c.state.strays, c.state.orphans = nil, false
 	c.admitted(result.Ticket, result.ICEServers)
+	c.granted(dataURL, result.WebTransport, result.WebTransportHashes)
 	c.tellState()
 	for _, event := range changes(before, r) {
 		c.emit(event)
@@ -49,9 +51,10 @@ func (c *Conference) rejoined(w *wire, url string, result portalproto.LoginResul
 }
 
 // startOver has everything that was there before opened again, in its order: another participant, with another PeerConnection. What was
-// subscribed to and is gone has ended.
+// subscribed to and is gone has ended; so has data, whose connection was the earlier participant's.
 func (c *Conference) startOver() {
 	c.dropStale()
+	c.endData(errReplaced, ReasonGone, false)
 	sessions := c.sessionList()
 	slices.SortFunc(sessions, func(a, b *session) int { return a.number - b.number })
 	c.state.jobs = slices.DeleteFunc(c.state.jobs, func(j job) bool { return j.session != nil })

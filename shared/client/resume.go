@@ -200,6 +200,7 @@ func (c *Conference) resumed(w *wire, answer jsonvalue.Value) error {
 		return ErrProtocol
 	}
 	c.admitted(result.Ticket, result.ICEServers)
+	c.grantedAgain(result.WebTransport, result.WebTransportHashes)
 	c.state.wire = w
 	c.tellState()
 	slices.SortStableFunc(result.Messages, func(a, b portalproto.Missed) int { return cmp.Compare(a.Seq, b.Seq) })

@@ -51,6 +51,7 @@ type SubscribeTrack struct {
 // hears of it.
 type session struct {
 	publication bool
+	data        bool // of data: it has no tracks and no transport of ours
 	request     func(mids []string, transport string) jsonvalue.Value
 	onLive      func(Events)
 	result      chan error                 // one value, unless the session was live first
@@ -128,7 +129,7 @@ func (c *Conference) Publish(ctx context.Context, options PublishOptions) (*Publ
 	if options.OnReady != nil {
 		s.onLive = func(Events) { options.OnReady(p) }
 	}
-	if err := c.run(ctx, s); err != nil {
+	if err := c.runMedia(ctx, s); err != nil {
 		return nil, err
 	}
 	return p, nil
@@ -170,7 +171,7 @@ func (c *Conference) Subscribe(ctx context.Context, options SubscribeOptions) (*
 	if options.OnReady != nil {
 		s.onLive = func(Events) { options.OnReady(sub) }
 	}
-	if err := c.run(ctx, s); err != nil {
+	if err := c.runMedia(ctx, s); err != nil {
 		return nil, err
 	}
 	return sub, nil
@@ -194,19 +195,29 @@ func sourceOf(t LocalTrack) string {
 	return "camera"
 }
 
-// run has the negotiator take the session and waits until it is live.
-func (c *Conference) run(ctx context.Context, s *session) error {
+// runMedia has the negotiator take the session and waits until it is live.
+func (c *Conference) runMedia(ctx context.Context, s *session) error {
 	if c.options.Peers == nil {
 		return ErrArgument
 	}
+	return c.run(ctx, s, func() error {
+		c.addJob(job{session: s})
+		return nil
+	})
+}
+
+// run begins a session, with begin on the loop, and waits until it is live.
+func (c *Conference) run(ctx context.Context, s *session, begin func() error) error {
 	err := c.do(ctx, func() error {
 		if len(c.state.sessions) >= maxSessions {
 			return ErrBusy
 		}
+		if err := begin(); err != nil {
+			return err
+		}
 		c.state.numbers++
 		s.number = c.state.numbers
 		c.state.sessions[s] = struct{}{}
-		c.addJob(job{session: s})
 		return nil
 	})
 	if err != nil {
@@ -231,7 +242,7 @@ func (c *Conference) abandon(s *session, err error) {
 
 // advance makes the session live when nothing is missing any more, on the loop.
 func (c *Conference) advance(s *session) {
-	if s.live || s.ended || !s.ready || !s.publication && (!s.answered || len(s.missing) > 0 || len(s.remote) == 0) {
+	if s.live || s.ended || !s.ready || !s.publication && !s.data && (!s.answered || len(s.missing) > 0 || len(s.remote) == 0) {
 		return
 	}
 	s.live = true
@@ -314,6 +325,9 @@ func (c *Conference) sessionList() []*session {
 // progress handles what the server says of transports and sessions (portal protocol 7.3, 11.11, 11.12), on the loop.
 func (c *Conference) progress(p portalproto.Progress) {
 	t := c.state.transport
+	if s := c.state.byID[p.Transport]; p.Session == "" && s != nil && s.data {
+		p.Session = p.Transport // of a session of data there is nothing else
+	}
 	if p.Session == "" {
 		switch {
 		case t == nil || t.id == "" || p.Transport != t.id:
@@ -339,13 +353,30 @@ func (c *Conference) progress(p portalproto.Progress) {
 
 // stray keeps progress of a session whose acknowledgement was read but not seen yet by the loop, and ends a session that nobody knows.
 func (c *Conference) stray(p portalproto.Progress) {
-	const most = 16
+	const most = 64
+	id := p.Session
+	if id == "" {
+		id = p.Transport // of data, or of the session that opened the transport
+	}
 	switch {
-	case c.state.opening != nil:
+	case len(c.state.opening) > 0:
 		if len(c.state.strays) < most {
 			c.state.strays = append(c.state.strays, p)
 		}
-	case c.state.orphans && p.Session != "" && p.Status == portalproto.ProgressReady:
-		c.orphan(p.Session)
+	case c.state.orphans && p.Status == portalproto.ProgressReady:
+		c.orphan(id)
+	}
+}
+
+// openedOne notes that a session is not being opened any more, and looks at the strays again, on the loop.
+func (c *Conference) openedOne(s *session) {
+	delete(c.state.opening, s)
+	strays := c.state.strays
+	c.state.strays = nil
+	if c.state.over {
+		return
+	}
+	for _, p := range strays {
+		c.progress(p)
 	}
 }

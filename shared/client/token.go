@@ -14,17 +14,9 @@ const maxToken = 16 << 10
 // portalURL reads the address of the portal out of a join token (portal protocol 4.1): "http(s)://host[:port]". The signature is for the
 // portal to check. Errors are ErrToken with its cause.
 func portalURL(token string) (string, error) {
-	token = strings.TrimSpace(token)
-	if len(token) > maxToken {
-		return "", ErrToken
-	}
-	text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(token, "="))
+	v, err := parseToken(token)
 	if err != nil {
-		return "", withCause(ErrToken, err)
-	}
-	v, err := jsonvalue.Parse(text, jsonvalue.Limits{Depth: 4, Values: 64})
-	if err != nil {
-		return "", withCause(ErrToken, err)
+		return "", err
 	}
 	scheme, host := "http://", v.Get("host").Text()
 	if v.Get("secure").Bool() {
@@ -39,6 +31,23 @@ func portalURL(token string) (string, error) {
 		return "", ErrToken
 	}
 	return scheme + host, nil
+}
+
+// parseToken reads a join token. Errors are ErrToken with its cause.
+func parseToken(token string) (jsonvalue.Value, error) {
+	token = strings.TrimSpace(token)
+	if len(token) > maxToken {
+		return jsonvalue.Value{}, ErrToken
+	}
+	text, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(token, "="))
+	if err != nil {
+		return jsonvalue.Value{}, withCause(ErrToken, err)
+	}
+	v, err := jsonvalue.Parse(text, jsonvalue.Limits{Depth: 4, Values: 64})
+	if err != nil {
+		return jsonvalue.Value{}, withCause(ErrToken, err)
+	}
+	return v, nil
 }
 
 // isHost keeps a token from smuggling anything but a host and a port into the address.

@@ -50,13 +50,13 @@ type Stream struct {
 
 	// Forward streams.
 	Owner      string          // participant id, or "admin"
-	Via        string          // how it came in: webrtc, quic, streaming, sip, analytics
+	Via        string          // how it came in: webrtc, quic, streaming, sip, analytics; selecting: whoever is loudest
 	InViews    []string        // labels of the views it is mixed into
 	Attributes jsonvalue.Value // what the publisher said of it: an object, or absent
 
 	// Mixed streams.
 	Label       string
-	ActiveInput string // id of the loudest input; "unknown" when there is none
+	ActiveInput string // id of the loudest input; "unknown" when there is none. Also of forward streams that select.
 	Origin      Origin
 }
 

@@ -25,6 +25,13 @@ func TestWebTransportOfLogin(t *testing.T) {
 	if got, ok := DecodeReloginResult(back.Encode()); !ok || got.WebTransport != "token" || !reflect.DeepEqual(got.WebTransportHashes, r.WebTransportHashes) {
 		t.Errorf("relogin back as %+v", got)
 	}
+	grant := WebTransportGrant{Token: "token", Hashes: r.WebTransportHashes}
+	if got, ok := DecodeWebTransportGrant(grant.Encode()); !ok || !reflect.DeepEqual(got, grant) {
+		t.Errorf("grant back as %+v", got)
+	}
+	if _, ok := DecodeWebTransportGrant(jsonvalue.Of("token")); ok {
+		t.Error("a grant without a token")
+	}
 	r.WebTransport, r.WebTransportHashes = "", nil
 	if text := r.Encode(Receiver{Version: V12}).String(); strings.Contains(text, "webTransport") {
 		t.Errorf("nothing is written as %s", text)

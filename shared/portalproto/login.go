@@ -138,7 +138,7 @@ func (r LoginResult) Encode(to Receiver) jsonvalue.Value {
 		jsonvalue.M("webTransportToken", optionalText(r.WebTransport)),
 		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)),
 		jsonvalue.M("edges", edges),
-		jsonvalue.M("webTransportCertificateHashes", encodeHashes(r.WebTransportHashes)))
+		jsonvalue.M("webTransportCertificateHashes", EncodeHashes(r.WebTransportHashes)))
 }
 
 // DecodeLoginResult reads a login's answer; ok is false when it names no participant or no room. Entries of its lists that
@@ -230,7 +230,7 @@ func (r ReloginResult) Encode() jsonvalue.Value {
 	return jsonvalue.OfObject(jsonvalue.M("ticket", jsonvalue.Of(r.Ticket)), jsonvalue.M("messages", jsonvalue.OfArray(messages...)),
 		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)),
 		jsonvalue.M("webTransportToken", optionalText(r.WebTransport)),
-		jsonvalue.M("webTransportCertificateHashes", encodeHashes(r.WebTransportHashes)))
+		jsonvalue.M("webTransportCertificateHashes", EncodeHashes(r.WebTransportHashes)))
 }
 
 // DecodeReloginResult reads the answer in both its forms: the object of 1.2, or just a ticket, after which what was missed
@@ -251,6 +251,24 @@ func DecodeReloginResult(v jsonvalue.Value) (r ReloginResult, ok bool) {
 	r.WebTransport = v.Get("webTransportToken").Text()
 	r.WebTransportHashes = decodeHashes(v.Get("webTransportCertificateHashes"))
 	return r, r.Ticket != ""
+}
+
+// WebTransportGrant is what a client needs to open a WebTransport connection beside its address (portal protocol 4.6).
+type WebTransportGrant struct {
+	Token  string
+	Hashes []string // as in LoginResult
+}
+
+// Encode is the data of the acknowledgement.
+func (g WebTransportGrant) Encode() jsonvalue.Value {
+	return jsonvalue.OfObject(jsonvalue.M("webTransportToken", jsonvalue.Of(g.Token)),
+		jsonvalue.M("webTransportCertificateHashes", EncodeHashes(g.Hashes)))
+}
+
+// DecodeWebTransportGrant reads it; ok is false when there is no token.
+func DecodeWebTransportGrant(v jsonvalue.Value) (g WebTransportGrant, ok bool) {
+	g = WebTransportGrant{Token: v.Get("webTransportToken").Text(), Hashes: decodeHashes(v.Get("webTransportCertificateHashes"))}
+	return g, g.Token != ""
 }
 
 func encodeICEServers(servers []ICEServer) jsonvalue.Value {
@@ -276,8 +294,8 @@ func decodeICEServers(v jsonvalue.Value) []ICEServer {
 
 const hashAlgorithm = "sha-256"
 
-// encodeHashes writes hashes of certificates in the words of WebTransportHash, whose value is bytes: here they are base64.
-func encodeHashes(hashes []string) jsonvalue.Value {
+// EncodeHashes writes hashes of certificates in the words of WebTransportHash, whose value is bytes: here they are base64. None is absent.
+func EncodeHashes(hashes []string) jsonvalue.Value {
 	if len(hashes) == 0 {
 		return jsonvalue.Value{}
 	}

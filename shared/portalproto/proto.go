@@ -23,6 +23,10 @@ const (
 	EventUnsubscribe         = "unsubscribe"
 	EventSubscriptionControl = "subscription-control"
 	EventSOAC                = "soac"
+
+	// EventRefreshWebTransport, an addition of ours, asks for a token for another WebTransport connection, after the client has ended
+	// what was on the one that it lost. The request has no data; the answer's is a WebTransportGrant.
+	EventRefreshWebTransport = "refreshWebTransportToken"
 )
 
 // Notifications, from portal to client (portal protocol 7).
@@ -121,6 +125,7 @@ var (
 	ErrTooManyRequests    = &Error{"Too many requests"}
 	ErrTooManySessions    = &Error{"Too many sessions"}
 	ErrClusterUnavailable = &Error{"Room is not reachable, try again later"}
+	ErrNoWebTransport     = &Error{"WebTransport is not enabled."}
 )
 
 // Reasons for which the server ends a session, the data of a progress error (portal protocol 7.3).

@@ -162,6 +162,10 @@ func TestStreamInfoExamples(t *testing.T) {
  {"type":"audio","format":{"codec":"opus","sampleRate":48000,"channelNum":2},"optional":{},"status":"active"},
  {"type":"video","format":{"codec":"vp8"},"parameters":{"resolution":{"width":640,"height":480},"framerate":24,"keyFrameInterval":100},"optional":{"parameters":{"resolution":[],"framerate":[],"bitrate":[],"keyFrameInterval":[]}},"status":"active"}]},
  "data":null,"info":{"label":"common","activeInput":"unknown","layout":[],"origin":{"isp":"isp","region":"region"}}}`},
+		{conference.Stream{ID: "active-audio-0", Type: conference.Forward, Owner: "unknown", Via: "selecting", ActiveInput: "unknown",
+			Tracks: []conference.Track{{Kind: conference.Audio, Format: conference.Format{Codec: "unknown"}}}},
+			`{"id":"active-audio-0","type":"forward","media":{"tracks":[{"type":"audio","format":{"codec":"unknown"},"optional":{},"status":"active"}]},
+ "data":null,"info":{"owner":"unknown","type":"selecting","inViews":[],"activeInput":"unknown"}}`},
 		{conference.Stream{ID: "7b1c8f4beb684ab18cfca95ed377a520", Type: conference.Forward, Data: true, Owner: "P", Via: "quic"},
 			`{"id":"7b1c8f4beb684ab18cfca95ed377a520","type":"forward","media":{"tracks":[]},"data":true,"info":{"owner":"P","type":"quic","inViews":[]}}`},
 	} {

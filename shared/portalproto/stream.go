@@ -33,11 +33,14 @@ func encodeMedia(s *conference.Stream, to Receiver) jsonvalue.Value {
 }
 
 func encodeData(s *conference.Stream) jsonvalue.Value {
-	if s.Type == conference.Mixed {
+	if s.Type == conference.Mixed || s.Via == viaSelecting {
 		return jsonvalue.NullValue()
 	}
 	return optionalTrue(s.Data)
 }
+
+// viaSelecting is the type of a forward stream that carries whoever is loudest.
+const viaSelecting = "selecting"
 
 func encodeInfo(s *conference.Stream) jsonvalue.Value {
 	if s.Type == conference.Mixed {
@@ -52,6 +55,7 @@ func encodeInfo(s *conference.Stream) jsonvalue.Value {
 		jsonvalue.M("owner", jsonvalue.Of(s.Owner)),
 		jsonvalue.M("type", jsonvalue.Of(s.Via)),
 		jsonvalue.M("inViews", jsonvalue.OfStrings(s.InViews)),
+		jsonvalue.M("activeInput", optionalText(s.ActiveInput)),
 		jsonvalue.M("attributes", s.Attributes))
 }
 

@@ -39,6 +39,8 @@ var codes = []struct {
 	{client.ErrLost, "disconnected"},
 	{client.ErrSlowEvents, "disconnected"},
 	{client.ErrTimeout, "timeout"},
+	{client.ErrNoData, "unsupported"},
+	{client.ErrData, "disconnected"},
 	{client.ErrBusy, "busy"},
 	{client.ErrArgument, "invalid-argument"},
 	{client.ErrStopped, "session-ended"},

@@ -84,9 +84,20 @@ func (a *api) do(ctx context.Context, c *call, method string, args jsonvalue.Val
 	}
 	switch method {
 	case "publish":
+		if args.Get("data").Bool() {
+			return true, a.publishData(ctx, c, p, args)
+		}
 		return true, a.publish(ctx, c, p, args, object)
 	case "subscribe":
+		if from := args.Get("data"); from.Truthy() {
+			return true, a.subscribeData(ctx, c, p, from.Text())
+		}
 		return true, a.subscribe(ctx, c, p, args)
+	case "opendata":
+		return true, a.openData(ctx, c, p)
+	case "datalost":
+		p.conference.DataLost()
+		return false, nil
 	case "send":
 		return false, p.conference.Send(ctx, args.Get("message"), args.Get("to").Text())
 	case "stop", "mute", "unmute", "update", "replace":

@@ -31,8 +31,9 @@ export class Call {
     return this.#library;
   }
 
-  // join enters the room of the token. When it returns, the state shows who is there; media follows by itself.
-  async join(token) {
+  // join enters the room of the token. When it returns, the state shows who is there; media follows by itself. refreshToken, if there is
+  // such a function, gives another token for coming back to a server that was restarted; without it that is the end of the call.
+  async join(token, refreshToken) {
     const sdk = await this.preload();
     const client = new sdk.ConferenceClient({relayOnly: this.#options.relay});
     const session = {sdk, client, screen: null, publisher: new Publisher(sdk, client, (error) => this.#events.problem(error))};
@@ -41,7 +42,7 @@ export class Call {
     this.#store.set({people: [], streams: [], messages: [], unread: 0});
     this.#listen(session);
     try {
-      this.#enter(session, await client.join(token));
+      this.#enter(session, await client.join(token, {refreshToken}));
     } catch (error) {
       if (this.#session === session) this.#session = null;
       throw error;
@@ -136,11 +137,12 @@ export class Call {
     });
   }
 
-  // #addStream lists and subscribes what another participant sends. Mixed streams show everybody a second time: left out.
+  // #addStream lists and subscribes what another participant sends. Mixed streams show everybody a second time, and data is nothing to
+  // look at: left out.
   async #addStream(session, stream) {
     const {self, streams} = this.#store.state;
     const mixed = stream.source.audio === 'mixed' || stream.source.video === 'mixed';
-    if (mixed || stream.origin === self?.id || streams.some(({id}) => id === stream.id)) return;
+    if (mixed || stream.source.data || stream.origin === self?.id || streams.some(({id}) => id === stream.id)) return;
     this.#store.set({streams: [...streams, {
       id: stream.id,
       owner: stream.origin,

@@ -41,7 +41,8 @@ function start() {
     levels.resume();
     store.set({...entry, phase: Phase.JOINING, joinProblem: null, ended: null});
     try {
-      await call.join(token ? checkToken(token) : await requestToken(entry.room, entry.name));
+      const another = () => requestToken(entry.room, entry.name);
+      await (token ? call.join(checkToken(token)) : call.join(await another(), another)); // a token that somebody brought cannot be renewed
       store.set({token: ''});
       history.replaceState(null, '', withRoom(location.href, entry.room));
     } catch (error) {

@@ -52,7 +52,7 @@ export class Publisher {
       if (!sent) continue;
       const {on, track} = wanted[kind];
       if (sent.track !== track) {
-        await sent.sender.replaceTrack(track);
+        await publication.replaceTrack(kind, track);
         sent.track = track;
       }
       if (sent.on === on) continue;
@@ -72,7 +72,7 @@ export class Publisher {
     const publication = await this.#client.publish(new this.#sdk.LocalStream(media, source));
     const sending = {};
     for (const [kind, {track}] of Object.entries(wanted)) {
-      if (track) sending[kind] = {track, on: true, sender: this.#sender(track)};
+      if (track) sending[kind] = {track, on: true};
     }
     const current = {publication, sending};
     this.#current = current;
@@ -83,9 +83,5 @@ export class Publisher {
     publication.addEventListener('ended', () => {
       if (this.#current === current) this.#current = null;
     });
-  }
-
-  #sender(track) {
-    return this.#client.peerConnection.getSenders().find((sender) => sender.track === track);
   }
 }

@@ -1,5 +1,6 @@
 // The conference client: the door through which a page joins.
 
+import {DataConnection, SendStream} from './data.js';
 import {
   ActiveAudioInputChangeEvent, ConferenceError, DisconnectedEvent, LayoutChangeEvent, MessageEvent, MuteEvent, ParticipantEvent, ReconnectedEvent,
   StreamEvent,
@@ -44,6 +45,10 @@ export class ConferenceClient extends EventTarget {
   #refreshToken; // the page's function for a new token, or undefined
   #signaling; // how the connection to the server is doing
   #watching; // an AbortController for what we listen to outside
+  #data; // a Promise of the DataConnection; undefined before data is wanted, and when it is lost
+  #dataEnding; // a Promise: the program knows of the end of the DataConnection before
+  #openings = new Map(); // by key: what a publication of data that is on its way does with its id
+  #lastKey = 0;
 
   constructor(config = {}) {
     super();
@@ -85,6 +90,7 @@ export class ConferenceClient extends EventTarget {
   async publish(stream, options, videoCodecs) {
     if (!(stream instanceof LocalStream)) throw new ConferenceError('Invalid stream.', 'invalid-argument');
     this.#mustBeJoined();
+    if (stream.source.data) return this.#publishData(stream);
     const {request, tracks} = publishRequest(stream, options, videoCodecs);
     const {data} = await this.#request('publish', request, tracks);
     const publication = new Publication(data.id, this.#connection);
@@ -95,10 +101,18 @@ export class ConferenceClient extends EventTarget {
   async subscribe(stream, options) {
     if (!(stream instanceof RemoteStream)) throw new ConferenceError('Invalid stream.', 'invalid-argument');
     this.#mustBeJoined();
+    if (stream.source.data) return this.#subscribeData(stream);
     const {data, object} = await this.#request('subscribe', subscribeRequest(stream, options));
     const subscription = new Subscription(data.id, this.#connection, stream, object);
     this.#subscriptions.set(data.id, subscription);
     return subscription;
+  }
+
+  // createSendStream makes a stream of data, to be published in a LocalStream.
+  async createSendStream() {
+    this.#mustBeJoined();
+    await this.#openData();
+    return new SendStream();
   }
 
   // send gives message (any JSON value) to one participant, or to all including this one.
@@ -128,6 +142,76 @@ export class ConferenceClient extends EventTarget {
     client: this,
     get peerConnection() { return this.client.peerConnection; },
   };
+
+  // #publishData: the publication is ready when the edge has got a stream with its id.
+  async #publishData({stream, attributes}) {
+    if (!stream._take()) throw new ConferenceError('Cannot publish a published stream.', 'invalid-argument');
+    const key = ++this.#lastKey;
+    const given = new AbortController();
+    let failure; // why the stream could not be opened
+    try {
+      const connection = await this.#openData();
+      this.#openings.set(key, (id) => stream._connect(connection.send(id)).catch((error) => {
+        failure = new ConferenceError(`The stream of data could not be opened: ${error.message}`, 'disconnected');
+        given.abort();
+      }));
+      const {data} = await this.#request('publish', {data: true, key, attributes}, undefined, given.signal);
+      const publication = new Publication(data.id, this.#connection, connection, stream);
+      this.#publications.set(data.id, publication);
+      return publication;
+    } catch (error) {
+      stream._fail(failure ?? error);
+      throw failure ?? error;
+    } finally {
+      this.#openings.delete(key);
+    }
+  }
+
+  async #subscribeData(stream) {
+    const connection = await this.#openData();
+    const {data} = await this.#request('subscribe', {data: stream.id});
+    const subscription = new Subscription(data.id, this.#connection, stream, undefined, connection);
+    this.#subscriptions.set(data.id, subscription);
+    subscription.stream = await subscription.nextStream();
+    if (!subscription.stream) throw new ConferenceError('The subscription has ended.', 'session-ended');
+    return subscription;
+  }
+
+  // #openData gives the connection for data, which there is from the first use on.
+  #openData() {
+    if (!this.#data) {
+      const opening = this.#data = this.#connectData();
+      const over = () => { if (this.#data === opening) this.#dataLost(); };
+      opening.then(({closed}) => closed.then(over), over);
+    }
+    return this.#data;
+  }
+
+  async #connectData() {
+    if (!globalThis.WebTransport) throw new ConferenceError('This browser has no WebTransport.', 'unsupported');
+    await this.#dataEnding;
+    const {data} = await this.#request('opendata', {});
+    let connection;
+    try {
+      connection = new DataConnection(data);
+      await connection.ready;
+      return connection;
+    } catch (cause) {
+      connection?.close();
+      throw new ConferenceError(`The connection for data could not be opened: ${cause.message}`, 'disconnected');
+    }
+  }
+
+  #dataLost() {
+    this.#data = undefined;
+    this.#dataEnding = this.#request('datalost', {}).catch(() => {}); // it ends meanwhile
+  }
+
+  // #closeData: what the program had to do with the connection is over.
+  #closeData() {
+    this.#data?.then((connection) => connection.close(), () => {});
+    this.#data = this.#dataEnding = undefined;
+  }
 
   #mustBeJoined() {
     if (this.#state !== State.CONNECTED) throw new ConferenceError('Not in a conference: join first.', 'invalid-state');
@@ -177,6 +261,7 @@ export class ConferenceClient extends EventTarget {
     this.#registration = undefined;
     this.#watching?.abort();
     this.#watching = this.#signaling = this.#refreshToken = undefined;
+    this.#closeData();
     this.#state = State.READY;
     this.#room = this.#self = undefined;
     this.#peerConnection = null;
@@ -194,6 +279,7 @@ export class ConferenceClient extends EventTarget {
       case 'streamremoved': return this.#streamRemoved(data);
       case 'streamupdated': return this.#streamUpdated(data.stream, data.field, data.value);
       case 'message': return this.dispatchEvent(new MessageEvent('messagereceived', data));
+      case 'dataopened': return this.#openings.get(data.key)?.(data.id);
       case 'sessionended': return this.#sessionEnded(data);
       case 'sessionrestored': return this.#sessionRestored(data, object);
       case 'peerconnection': this.#peerConnection = object; return;
@@ -242,6 +328,7 @@ export class ConferenceClient extends EventTarget {
   #reconnected(self) {
     const same = self.id === this.#self.id;
     if (!same) {
+      this.#closeData();
       this.#self = new Participant(self);
       this.#participants.set(self.id, this.#self);
     }

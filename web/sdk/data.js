@@ -10,11 +10,11 @@ const ID = 16; // bytes
 //   token              webTransportToken of the login, good once
 //   certificateHashes  webTransportCertificateHashes of the login, if it has any
 //
-// It does not come back by itself: another one needs another token.
+// It does not come back by itself: another one needs another token. Where there is no WebTransport, making one throws.
 export class DataConnection {
   #connection;
   #id;
-  #subscriptions = new Map(); // id: {arrived: streams nobody has taken, wanted: those who wait for one}
+  #subscriptions = new Map(); // id: {arrived: streams nobody has taken, wanted: those who wait for one}, null when it has ended
   #over = false;
 
   constructor({url, token, certificateHashes = []}) {
@@ -44,10 +44,12 @@ export class DataConnection {
     return writable;
   }
 
-  // receive gives the next stream of a subscription, a ReadableStream, or null when the connection has ended. There is one soon after
-  // subscribing, and one for each that the publisher opens.
+  // receive gives the next stream of a subscription, a ReadableStream, or null when the subscription or the connection has ended. There
+  // is one soon after subscribing, and one for each that the publisher opens.
   receive(subscription) {
-    const {arrived, wanted} = this.#of(subscription);
+    const entry = this.#of(subscription);
+    if (!entry) return Promise.resolve(null);
+    const {arrived, wanted} = entry;
     if (arrived.length > 0) return Promise.resolve(arrived.shift());
     if (this.#over) return Promise.resolve(null);
     return new Promise((resolve) => wanted.push(resolve));
@@ -55,10 +57,10 @@ export class DataConnection {
 
   // forget ends the waiting for streams of a subscription that has ended.
   forget(subscription) {
-    const {arrived, wanted} = this.#of(subscription);
-    this.#subscriptions.delete(subscription);
-    for (const stream of arrived) stream.cancel().catch(() => {});
-    for (const resolve of wanted) resolve(null);
+    const entry = this.#of(subscription);
+    this.#subscriptions.set(subscription, null);
+    for (const stream of entry?.arrived ?? []) stream.cancel().catch(() => {});
+    for (const resolve of entry?.wanted ?? []) resolve(null);
   }
 
   close() { this.#connection.close(); }
@@ -92,9 +94,10 @@ export class DataConnection {
   async #take(readable) {
     try {
       const [subscription, stream] = await beginning(readable);
-      const {arrived, wanted} = this.#of(subscription);
-      if (wanted.length > 0) wanted.shift()(stream);
-      else arrived.push(stream);
+      const entry = this.#of(subscription);
+      if (!entry) await stream.cancel();
+      else if (entry.wanted.length > 0) entry.wanted.shift()(stream);
+      else entry.arrived.push(stream);
     } catch {
       // It was reset before it had begun: there is nothing to give to anybody.
     }
@@ -102,15 +105,74 @@ export class DataConnection {
 
   #of(subscription) {
     let entry = this.#subscriptions.get(subscription);
-    if (!entry) this.#subscriptions.set(subscription, entry = {arrived: [], wanted: []});
+    if (entry === undefined) this.#subscriptions.set(subscription, entry = {arrived: [], wanted: []});
     return entry;
   }
 
   #end() {
     this.#over = true;
-    for (const {wanted} of this.#subscriptions.values()) {
-      for (const resolve of wanted.splice(0)) resolve(null);
+    for (const entry of this.#subscriptions.values()) {
+      for (const resolve of entry?.wanted.splice(0) ?? []) resolve(null);
     }
+  }
+}
+
+// SendStream is a stream of data to be published. What is written before it is, waits.
+export class SendStream {
+  #controller;
+  #connected; // a Promise of #writer
+  #settle; // its {resolve, reject}
+  #writer; // of the stream to the edge
+  #taken = false;
+  #closed = false;
+
+  constructor() {
+    this.#connected = new Promise((resolve, reject) => { this.#settle = {resolve, reject}; });
+    this.#connected.catch(() => {}); // writable tells
+    const writable = new WritableStream({
+      start: (controller) => {
+        this.#controller = controller;
+        controller.signal?.addEventListener('abort', () => this.#settle.reject(controller.signal.reason)); // a write may be waiting
+      },
+      write: async (chunk) => {
+        const writer = await this.#connected;
+        await writer.ready;
+        writer.write(chunk).catch(() => {}); // closed tells
+      },
+      close: async () => {
+        this.#closed = true;
+        await (await this.#connected).close();
+      },
+      abort: (reason) => this.#writer?.abort(reason),
+    });
+    Object.defineProperty(this, 'writable', {enumerable: true, value: writable});
+  }
+
+  // _take makes it the stream of a publication, which it can be once.
+  _take() {
+    if (this.#taken) return false;
+    return this.#taken = true;
+  }
+
+  // _connect lets flow what is written, into the stream that the Promise gives.
+  async _connect(opening) {
+    try {
+      this.#writer = (await opening).getWriter();
+    } catch (error) {
+      this._fail(error);
+      throw error;
+    }
+    this.#settle.resolve(this.#writer);
+    this.#connected.catch((reason) => this.#writer.abort(reason)); // aborted already
+    this.#writer.closed.catch((error) => this.#controller.error(error));
+  }
+
+  // _fail ends it, unless the page has closed it.
+  _fail(error) {
+    if (this.#closed && this.#writer) return;
+    this.#settle.reject(error);
+    this.#controller.error(error);
+    this.#writer?.abort(error).catch(() => {});
   }
 }
 
@@ -129,6 +191,7 @@ async function beginning(readable) {
   return [id, new ReadableStream({
     start(controller) {
       if (rest.length > 0) controller.enqueue(rest);
+      reader.closed.catch((error) => controller.error(error)); // also while nobody reads
     },
     async pull(controller) {
       const {value, done} = await reader.read();

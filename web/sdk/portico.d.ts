@@ -19,7 +19,7 @@ export type ConferenceErrorCode =
   | 'session-ended'     // the publication or subscription is over
   | 'timeout'           // no answer in time
   | 'unknown-outcome'   // the connection broke before the server answered: it may have done what was asked
-  | 'unsupported'       // this browser has no WebRTC
+  | 'unsupported'       // this browser has no WebRTC; for streams of data: it has no WebTransport, or the server has none
   | 'version-mismatch'; // wasm_exec.js and portico.wasm are from different builds
 
 export class ConferenceError extends Error {
@@ -183,15 +183,29 @@ export class StreamSourceInfo {
 export class Stream<Events = unknown> extends TypedEventTarget<Events> {
   protected constructor();
   mediaStream: MediaStream | undefined;
-  readonly stream: MediaStream | undefined;
+  /** Of data that goes out, the SendStream; otherwise as mediaStream. */
+  readonly stream: MediaStream | SendStream | undefined;
   readonly source: StreamSourceInfo;
   attributes: Record<string, any> | undefined;
+}
+/** A stream of data on its way out. */
+export interface SendStream {
+  /** What is written before the stream is published waits. Closing or aborting it ends the stream for those who have subscribed to it. */
+  readonly writable: WritableStream<BufferSource>;
+}
+/** A stream of data that comes in. Its borders between chunks are not those of the writer. */
+export interface ReceiveStream {
+  readonly readable: ReadableStream<Uint8Array>;
 }
 export class LocalStream extends Stream {
   /** Throws TypeError when the source of a kind of track in mediaStream is not said. attributes go to everybody in the room. */
   constructor(mediaStream: MediaStream, sourceInfo: StreamSourceInfo, attributes?: Record<string, string>);
+  /** With a stream of data that createSendStream gave, and a sourceInfo that says data and nothing else. */
+  constructor(stream: SendStream, sourceInfo: StreamSourceInfo, attributes?: Record<string, string>);
   readonly id: string;
+  /** undefined of data, which is in stream. */
   mediaStream: MediaStream;
+  readonly stream: MediaStream | SendStream;
 }
 export class AudioPublicationSettings {
   constructor(codec: AudioCodecParameters);
@@ -273,7 +287,10 @@ export interface SessionEvents {
   /** The stream's media was paused, by whoever. */
   mute: MuteEvent;
   unmute: MuteEvent;
-  /** Portico: the client had to join anew, and this is there again under a new id; a subscription has new tracks in its stream. */
+  /**
+   * Portico: the client had to join anew, and this is there again under a new id; a subscription has new tracks in its stream. Of data nothing
+   * is restored: it ends.
+   */
   restored: Event;
 }
 export class Publication extends TypedEventTarget<SessionEvents> {
@@ -285,14 +302,19 @@ export class Publication extends TypedEventTarget<SessionEvents> {
   getStats(): Promise<RTCStatsReport>;
   /** Portico: sends another track of that kind instead, or nothing for null, without negotiation. */
   replaceTrack(kind: 'audio' | 'video', track: MediaStreamTrack | null): Promise<void>;
-  /** Pauses media at the server, for everybody; the browser goes on sending. */
+  /** Portico: opens another stream of a publication of data. */
+  createSendStream(): Promise<SendStream>;
+  /** Pauses media at the server, for everybody; the browser goes on sending. Not of data. */
   mute(kind: TrackKind): Promise<void>;
   unmute(kind: TrackKind): Promise<void>;
 }
 export class Subscription extends TypedEventTarget<SessionEvents> {
   protected constructor();
   readonly id: string;
-  readonly stream: MediaStream;
+  /** What is received: a MediaStream, or of data the first ReceiveStream; it is never both. */
+  readonly stream: MediaStream & ReceiveStream;
+  /** Portico: of data, the next stream that the publisher opens; null when the subscription has ended. */
+  nextStream(): Promise<ReceiveStream | null>;
   /** Portico: what was subscribed to. */
   readonly remoteStream: RemoteStream;
   stop(): Promise<void>;
@@ -380,7 +402,13 @@ export class ConferenceClient extends TypedEventTarget<ConferenceClientEvents> {
   join(token: string, options?: {signal?: AbortSignal; refreshToken?: () => string | Promise<string>}): Promise<ConferenceInfo>;
   /** videoCodecs orders the codecs for publishing with RTCRtpEncodingParameters. */
   publish(stream: LocalStream, options?: PublishOptions, videoCodecs?: VideoCodecParameters[]): Promise<Publication>;
+  /** Of a stream of data (source.data) there is nothing to choose: it needs no options. */
   subscribe(stream: RemoteStream, options?: SubscribeOptions): Promise<Subscription>;
+  /**
+   * Makes a stream of data, for a LocalStream. Data goes over a WebTransport connection of its own, which is opened by the first use of data;
+   * when it is lost, all data sessions end with an error, and the next use opens another.
+   */
+  createSendStream(): Promise<SendStream>;
   /** Sends any JSON value to one participant, or to all, the sender included. */
   send(message: any, participantId?: string): Promise<void>;
   leave(): Promise<void>;

@@ -1,10 +1,12 @@
 // Publications and subscriptions: what this page sends and receives.
 
+import {SendStream} from './data.js';
 import {ConferenceError, ErrorEvent, MuteEvent} from './events.js';
 import {TrackKind} from './media.js';
 import {parametersOf} from './request.js';
 
-// Session is what the two have in common. connection is the client's side of the bridge: request(method, arguments, object), forget(session) and peerConnection.
+// Session is what the two have in common. connection is the client's side of the bridge: request(method, arguments, object), forget(session)
+// and peerConnection.
 class Session extends EventTarget {
   #id;
   #connection;
@@ -68,6 +70,36 @@ class Session extends EventTarget {
 
 // A Publication's mute and unmute events come when the server says that the stream's state has changed, whoever changed it.
 export class Publication extends Session {
+  #data; // the DataConnection of one of data
+  #sends = new Set(); // its SendStreams
+
+  constructor(id, connection, data, first) {
+    super(id, connection);
+    this.#data = data;
+    if (first) this.#sends.add(first);
+  }
+
+  // createSendStream opens another stream of a publication of data.
+  async createSendStream() {
+    if (!this.#data) throw new ConferenceError('This is no publication of data.', 'invalid-state');
+    const stream = new SendStream();
+    stream._take();
+    this.#sends.add(stream);
+    try {
+      await stream._connect(this.#data.send(this.id));
+    } catch (cause) {
+      this.#sends.delete(stream);
+      throw new ConferenceError(`The stream of data could not be opened: ${cause.message}`, 'disconnected');
+    }
+    return stream;
+  }
+
+  _end(error) {
+    for (const stream of this.#sends) stream._fail(error ?? new ConferenceError('The publication has ended.', 'session-ended'));
+    this.#sends.clear();
+    super._end(error);
+  }
+
   // replaceTrack changes what is sent, another camera for example, without anybody noticing; null sends nothing.
   async replaceTrack(kind, track) {
     await this._request('replace', {kind}, track);
@@ -75,12 +107,23 @@ export class Publication extends Session {
 }
 
 export class Subscription extends Session {
-  // stream is the MediaStream with what is received; remoteStream is what it was made from.
-  constructor(id, connection, remoteStream, tracks) {
+  #data; // the DataConnection of one of data
+
+  // stream is the MediaStream with what is received; remoteStream is what it was made from. Of data, stream is the first that comes.
+  constructor(id, connection, remoteStream, tracks, data) {
     super(id, connection);
-    this.stream = new MediaStream(tracks);
     Object.defineProperty(this, 'remoteStream', {enumerable: true, value: remoteStream});
+    this.#data = data;
+    if (data) return;
+    this.stream = new MediaStream(tracks);
     remoteStream.mediaStream = this.stream;
+  }
+
+  // nextStream gives the next stream that the publisher of data opens, {readable}, or null when the subscription has ended.
+  async nextStream() {
+    if (!this.#data) throw new ConferenceError('This is no subscription to data.', 'invalid-state');
+    const readable = await this.#data.receive(this.id);
+    return readable && {readable};
   }
 
   // applyOptions changes what is received: {video: {resolution, frameRate, bitrateMultiplier, keyFrameInterval}}.
@@ -102,7 +145,8 @@ export class Subscription extends Session {
   }
 
   _end(error) {
-    if (this.remoteStream.mediaStream === this.stream) this.remoteStream.mediaStream = undefined;
+    this.#data?.forget(this.id);
+    if (!this.#data && this.remoteStream.mediaStream === this.stream) this.remoteStream.mediaStream = undefined;
     super._end(error);
   }
 }

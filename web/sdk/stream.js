@@ -1,5 +1,6 @@
 // Streams: what this page can publish and what the room offers.
 
+import {SendStream} from './data.js';
 import {AudioCodecParameters, AudioSourceInfo, Resolution, TrackKind, VideoCodecParameters, VideoSourceInfo} from './media.js';
 
 export class StreamSourceInfo {
@@ -30,15 +31,33 @@ export class Stream extends EventTarget {
 }
 
 export class LocalStream extends Stream {
-  constructor(mediaStream, sourceInfo, attributes) {
-    if (!(mediaStream instanceof MediaStream)) throw new TypeError('Invalid stream.');
-    const audio = mediaStream.getAudioTracks().length > 0;
-    const video = mediaStream.getVideoTracks().length > 0;
-    if (audio && !sourceInfo?.audio) throw new TypeError('Missing audio source info.');
-    if (video && !sourceInfo?.video) throw new TypeError('Missing video source info.');
+  #data; // a SendStream
+
+  // stream is a MediaStream, or what createSendStream gave.
+  constructor(stream, sourceInfo, attributes) {
+    const data = sourceInfo?.data ? stream : undefined;
+    const mediaStream = data ? undefined : stream;
+    if (data) checkData(data, sourceInfo);
+    else checkMedia(mediaStream, sourceInfo);
     super(mediaStream, sourceInfo, attributes);
+    this.#data = data;
     Object.defineProperty(this, 'id', {enumerable: true, value: crypto.randomUUID ? crypto.randomUUID() : String(Math.random()).slice(2)});
   }
+
+  get stream() {
+    return this.#data ?? this.mediaStream;
+  }
+}
+
+function checkData(stream, {audio, video}) {
+  if (!(stream instanceof SendStream)) throw new TypeError('Invalid stream.');
+  if (audio || video) throw new TypeError('Invalid source info. A stream is either of data or of media.');
+}
+
+function checkMedia(stream, sourceInfo) {
+  if (!(stream instanceof MediaStream)) throw new TypeError('Invalid stream.');
+  if (stream.getAudioTracks().length > 0 && !sourceInfo?.audio) throw new TypeError('Missing audio source info.');
+  if (stream.getVideoTracks().length > 0 && !sourceInfo?.video) throw new TypeError('Missing video source info.');
 }
 
 export class AudioPublicationSettings {

@@ -5,7 +5,7 @@ import test, {after, before} from 'node:test';
 import {launch, openPage, picture} from './lib/browser.mjs';
 import {enter, say, step, tiles, waitForText, waitForTiles} from './lib/demo.mjs';
 import {assertMoves, assertSounds, watchPeers} from './lib/media.mjs';
-import {startPortico} from './lib/portico.mjs';
+import {startPortico, startPorticoToRestart} from './lib/portico.mjs';
 
 let portico;
 let browser;
@@ -57,10 +57,10 @@ const texts = (page) => page.$$eval('.message', (list) => list.map((message) => 
 const sends = (list) => list.some(({own, audio, video}) => !own && audio === 'on' && video === 'on');
 const OFFLINE = /ERR_CONNECTION_REFUSED|ERR_INTERNET_DISCONNECTED|WebSocket connection to .* failed/;
 
-async function pair(room) {
+async function pair(room, at = portico.address) {
   const pages = [];
   for (const name of ['Ann', 'Bob']) {
-    const page = await openPage(browser, `${portico.address}/?room=${room}`, {prepare: watchSockets});
+    const page = await openPage(browser, `${at}/?room=${room}`, {prepare: watchSockets});
     await page.waitForFunction(() => document.querySelector('#preview').videoWidth > 0);
     await enter(page, name);
     pages.push(page);
@@ -134,4 +134,31 @@ test('the network of the browser goes and comes', async () => {
   await waitForText(ann, '#messages', /are you there.*I am/);
   for (const page of [ann, bob]) assert.equal((await texts(page)).length, 3);
   await sameAsBefore(call);
+});
+
+test('the server is restarted', async (t) => {
+  const own = await startPorticoToRestart();
+  t.after(() => own.stop());
+  const {ann, bob, bobAtAnn, annAtBob} = await pair('restarted', own.address);
+  await own.kill();
+  for (const page of [ann, bob]) await waitForText(page, '#connection', /Coming back/);
+  await own.restart();
+  const fresh = (before) => (list) => sends(list) && list.every(({own, participant}) => own || participant !== before.participant);
+  const [bobNow, annNow] = [
+    (await waitForTiles(ann, fresh(bobAtAnn), 'Ann has the new Bob')).find(({own}) => !own),
+    (await waitForTiles(bob, fresh(annAtBob), 'Bob has the new Ann')).find(({own}) => !own),
+  ];
+  for (const page of [ann, bob]) {
+    await page.waitForFunction(() => document.querySelector('#connection').textContent === '');
+    assert.equal((await tiles(page)).length, 2, 'nobody is there twice');
+  }
+  await assertMoves(ann, bobNow.stream, 'Ann looks at Bob');
+  await assertSounds(ann, bobNow.stream, 'Ann listens to Bob');
+  await assertMoves(bob, annNow.stream, 'Bob looks at Ann');
+  await assertSounds(bob, annNow.stream, 'Bob listens to Ann');
+  await say(bob, 'here again');
+  await waitForText(ann, '#chat-toggle .badge', /^1$/);
+  // Muting works on the restored publication.
+  await bob.click('#mic');
+  await waitForTiles(ann, (list) => list.some(({own, audio}) => !own && audio === 'off'), 'Bob is muted');
 });

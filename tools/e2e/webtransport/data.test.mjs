@@ -7,7 +7,7 @@ import {createRequire} from 'node:module';
 import path from 'node:path';
 import {test} from 'node:test';
 
-const {PORTICO_URL: address, PORTICO_E2E_BUILD: build, CHROMIUM: executablePath} = process.env;
+const {PORTICO_URL: address, PORTICO_E2E_BUILD: build, PORTICO_SDK: bundle, CHROMIUM: executablePath} = process.env;
 const {chromium} = createRequire(path.join(build, 'package.json'))('playwright-core');
 
 async function token(user) {
@@ -18,12 +18,17 @@ async function token(user) {
   return (await response.json()).token;
 }
 
-// open gives a page of the edge with page.js in it, in a browser of its own; me is its participant.
-async function open(t, user, at = `${address}/livez`) {
+async function launch(t) {
   const browser = await chromium.launch({
     executablePath, args: ['--no-first-run', '--disable-background-networking', ...(process.getuid?.() === 0 ? ['--no-sandbox'] : [])],
   });
   t.after(() => browser.close());
+  return browser;
+}
+
+// open gives a page of the edge with page.js in it, in a browser of its own; me is its participant.
+async function open(t, user, at = `${address}/livez`) {
+  const browser = await launch(t);
   const page = await browser.newPage();
   await page.goto(at);
   await page.evaluate(await readFile(new URL('page.js', import.meta.url), 'utf8'));
@@ -85,63 +90,155 @@ test('data from one page to another', {timeout: 60_000}, async (t) => {
   await bob.evaluate(() => me.closed());
 });
 
-// The SDK's own data streams, for which the client has to be told of the ids only.
-test('web/sdk/data.js', {timeout: 60_000}, async (t) => {
-  const pages = await Promise.all([open(t, 'dave'), open(t, 'erin')]);
-  const source = await readFile(new URL('../../../web/sdk/data.js', import.meta.url), 'utf8');
-  for (const page of pages) {
-    await page.evaluate(async (source) => {
-      const {DataConnection} = await import(URL.createObjectURL(new Blob([source], {type: 'text/javascript'})));
-      globalThis.data = new DataConnection({
-        url: me.webTransportUrl, token: me.login.webTransportToken, certificateHashes: me.login.webTransportCertificateHashes,
-      });
-      await data.ready;
-    }, source);
-  }
-  const [dave, erin] = pages;
-  const stream = await dave.evaluate(async () => {
-    const {id} = await me.ask('publish', {media: null, data: true, transport: {type: 'quic', id: data.id}});
-    globalThis.writer = (await data.send(id)).getWriter();
-    // Almost without a pause, so that ids and contents come in one piece, until the other has subscribed.
-    (async () => {
-      let i = 0;
-      for (; !globalThis.enough; i++) {
-        await writer.write(new TextEncoder().encode(`${i},`));
-        if (i % 100 === 99) await new Promise((resolve) => setTimeout(resolve));
+// openClient gives the demo's page, with the policy that pages of an edge have, in a browser of its own. It has joined with the SDK of the
+// last build: client is the ConferenceClient, transports are the page's data connections.
+async function openClient(t, user) {
+  const browser = await launch(t);
+  const page = await browser.newPage();
+  page.on('pageerror', (error) => t.diagnostic(`${user}: ${error}`));
+  await page.route('**/sdk/*', (route) => route.fulfill({path: path.join(bundle, path.basename(new URL(route.request().url()).pathname))}));
+  await page.addInitScript(() => {
+    globalThis.transports = [];
+    globalThis.WebTransport = class extends WebTransport {
+      constructor(...args) {
+        super(...args);
+        globalThis.transports.push(this);
       }
-      await writer.close();
-      globalThis.count = i;
-    })();
-    return id;
+    };
   });
-  await erin.evaluate(async (from) => {
-    await me.told('stream', {id: from, status: 'add'});
-    const {id} = await me.ask('subscribe', {media: null, data: {from}, transport: {type: 'quic', id: data.id}});
-    globalThis.subscription = id;
-    globalThis.numbers = new Response(await data.receive(id)).text();
-  }, stream);
-  await dave.evaluate(() => { globalThis.enough = true; });
-  // They begin wherever the publisher was, perhaps within one, and none is missing from there on.
-  const list = (await erin.evaluate(() => numbers)).split(',').slice(1, -1).map(Number);
-  const count = await dave.evaluate(() => count);
-  assert.ok(list.length > 0);
-  assert.deepEqual(list, Array.from({length: list.length}, (_, i) => count - list.length + i));
+  await page.goto(`${address}/`);
+  await page.evaluate(async (token) => {
+    globalThis.sdk = await import('/sdk/portico.js');
+    globalThis.client = new sdk.ConferenceClient();
+    globalThis.streams = []; // of data, as they come
+    globalThis.wanted = [];
+    client.addEventListener('streamadded', ({stream}) => {
+      if (!stream.source.data) return;
+      streams.push(stream);
+      for (const look of wanted.splice(0)) look();
+    });
+    // stream waits for the one with that id.
+    globalThis.stream = (id) => new Promise((resolve) => {
+      const look = () => {
+        const found = streams.find((s) => s.id === id);
+        if (found) resolve(found);
+        else wanted.push(look);
+      };
+      look();
+    });
+    globalThis.publish = async () => {
+      const stream = await client.createSendStream();
+      const publication = await client.publish(new sdk.LocalStream(stream, new sdk.StreamSourceInfo(undefined, undefined, true), {topic: 'tests'}));
+      return {stream, publication, known: streams.some(({id}) => id === publication.id)};
+    };
+    globalThis.ending = (session) => new Promise((resolve) => {
+      let reason = '';
+      session.addEventListener('error', ({error}) => { reason = error.message; });
+      session.addEventListener('ended', () => resolve(reason));
+    });
+    globalThis.text = ({readable}) => new Response(readable).text();
+    globalThis.bytes = (string) => new TextEncoder().encode(string);
+    await client.join(token);
+  }, await token(user));
+  return page;
+}
 
-  const next = erin.evaluate(async () => new Response(await data.receive(subscription)).text());
-  await dave.evaluate(async (id) => {
-    const writable = await data.send(id);
-    const writer = writable.getWriter();
-    await writer.write(new TextEncoder().encode('second'));
+// exchange has one page publish and the other subscribe, both as globalThis.out and globalThis.in, and carries one text over. It gives
+// the id.
+async function exchange(from, to, text) {
+  const id = await from.evaluate(async () => {
+    globalThis.out = await publish();
+    if (out.known) throw new Error('the stream was told of before its publication');
+    return out.publication.id;
+  });
+  const attributes = await to.evaluate(async (id) => {
+    const remote = await stream(id);
+    globalThis.in = await client.subscribe(remote);
+    globalThis.inEnding = ending(globalThis.in);
+    globalThis.inGone = new Promise((resolve) => remote.addEventListener('ended', resolve));
+    globalThis.reader = globalThis.in.stream.readable.getReader();
+    return remote.attributes;
+  }, id);
+  assert.deepEqual(attributes, {topic: 'tests'});
+  await from.evaluate((text) => {
+    globalThis.writer = out.stream.writable.getWriter();
+    return writer.write(bytes(text));
+  }, text);
+  assert.equal(await to.evaluate(async (size) => {
+    let got = '';
+    while (got.length < size) got += new TextDecoder().decode((await reader.read()).value);
+    return got;
+  }, text.length), text);
+  return id;
+}
+
+test('the SDK', {timeout: 90_000}, async (t) => {
+  const [dave, erin] = await Promise.all([openClient(t, 'dave'), openClient(t, 'erin')]);
+  for (const page of [dave, erin]) assert.equal(await page.evaluate(() => transports.length), 0, 'a connection that nobody wanted');
+  await exchange(dave, erin, 'hello');
+  await exchange(erin, dave, 'hello yourself'); // over the same two connections
+  for (const page of [dave, erin]) assert.equal(await page.evaluate(() => transports.length), 1);
+
+  // A second stream of the publication, of two megabytes.
+  const sent = dave.evaluate(async () => {
+    const content = new Uint8Array(2 << 20).map((_, i) => i % 251);
+    const writer = (await out.publication.createSendStream()).writable.getWriter();
+    for (let at = 0; at < content.length; at += 100_000) await writer.write(content.subarray(at, at + 100_000));
     await writer.close();
-  }, stream);
-  assert.equal(await next, 'second');
-  const waiting = erin.evaluate(() => data.receive(subscription));
-  await erin.evaluate(() => data.forget(subscription));
-  assert.equal(await waiting, null);
-  const last = erin.evaluate(async () => [await data.receive(subscription), await data.closed]);
-  await erin.evaluate(() => me.ask('logout'));
-  const [none, reason] = await last;
-  assert.deepEqual([none, typeof reason], [null, 'string']);
+  });
+  assert.equal(await erin.evaluate(async () => {
+    const {readable} = await globalThis.in.nextStream();
+    const content = new Uint8Array(await new Response(readable).arrayBuffer());
+    return content.length === 2 << 20 && content.every((byte, i) => byte === i % 251);
+  }), true);
+  await sent;
+
+  // The end of the stream, and then of the publication.
+  await dave.evaluate(async () => {
+    await writer.write(bytes('bye'));
+    await writer.close();
+  });
+  assert.equal(await erin.evaluate(async () => {
+    let got = '';
+    for (let item; !(item = await reader.read()).done;) got += new TextDecoder().decode(item.value);
+    return got;
+  }), 'bye');
+  const ended = erin.evaluate(async () => {
+    const next = globalThis.in.nextStream();
+    const reason = await inEnding;
+    await inGone;
+    return [reason, await next];
+  });
+  await dave.evaluate(() => out.publication.stop());
+  assert.deepEqual(await ended, ['Source stream loss', null]);
+
+  // Erin still publishes to Dave, who has enough of it: the publication goes on.
+  await dave.evaluate(async () => {
+    await globalThis.in.stop();
+    if (await inEnding !== '') throw new Error('stopped with an error');
+    await reader.closed.then(() => { throw new Error('ended in order'); }, () => {}); // the edge has reset it
+  });
+  await erin.evaluate(() => writer.write(bytes('to nobody')));
+
+  for (const page of [dave, erin]) {
+    await page.evaluate(async () => {
+      await client.leave();
+      await transports[0].closed.catch(() => {});
+    });
+  }
+});
+
+test('the SDK loses its connection and opens another', {timeout: 90_000}, async (t) => {
+  const [fred, gina] = await Promise.all([openClient(t, 'fred'), openClient(t, 'gina')]);
+  await exchange(fred, gina, 'before');
+  assert.equal(await fred.evaluate(async () => {
+    const end = ending(out.publication);
+    transports[0].close();
+    return end;
+  }), 'data connection lost');
+  assert.equal(await gina.evaluate(() => inEnding), 'Source stream loss');
+  await exchange(fred, gina, 'after');
+  assert.deepEqual([await fred.evaluate(() => transports.length), await gina.evaluate(() => transports.length)], [2, 1]);
 });
 
 test('a page of another site may not connect', {timeout: 60_000}, async (t) => {

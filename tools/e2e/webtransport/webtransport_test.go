@@ -5,6 +5,7 @@ package webtransport
 import (
 	"context"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -26,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestDataBetweenPages(t *testing.T) {
 	consult(t)
-	nodeProgram, build := find(t, "node"), install(t)
+	nodeProgram, build, bundle := find(t, "node"), install(t), makeBundle(t)
 	browser := os.Getenv("CHROMIUM")
 	if browser == "" {
 		browser = find(t, "chromium")
@@ -35,7 +36,7 @@ func TestDataBetweenPages(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), within)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, nodeProgram, "--test", "--test-reporter=spec", "data.test.mjs")
-	cmd.Env = append(os.Environ(), "CHROMIUM="+browser, "PORTICO_E2E_BUILD="+build, "PORTICO_URL="+address)
+	cmd.Env = append(os.Environ(), "CHROMIUM="+browser, "PORTICO_E2E_BUILD="+build, "PORTICO_SDK="+bundle, "PORTICO_URL="+address)
 	// Its own process group, so that what hangs is ended as a whole; browsers go when their pipe closes.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
@@ -53,11 +54,31 @@ func TestDataBetweenPages(t *testing.T) {
 // consult reads what the browser runs, so that `go test` sees what a result depends on and does not repeat an old one from its cache.
 func consult(t *testing.T) {
 	t.Helper()
-	for _, name := range []string{"page.js", "data.test.mjs", "../../../web/sdk/data.js"} {
+	for _, name := range []string{"page.js", "data.test.mjs"} {
 		if _, err := os.ReadFile(name); err != nil {
 			t.Fatal(err)
 		}
 	}
+	for _, dir := range []string{"shared", "wasm", "web"} { // what the client's bundle is made of
+		if err := filepath.WalkDir(filepath.Join("../../..", dir), func(_ string, _ fs.DirEntry, err error) error { return err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// makeBundle builds the client's bundle, unless it is fresh, and returns its folder.
+func makeBundle(t *testing.T) string {
+	t.Helper()
+	root, err := filepath.Abs("../../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "go", "run", "./tools/wasmbuild")
+	cmd.Dir = root
+	if output, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("wasmbuild: %v\n%s", err, output)
+	}
+	return filepath.Join(root, "web", "sdk", "dist")
 }
 
 // startEdge runs an edge that gives tokens to everybody, until the test ends.

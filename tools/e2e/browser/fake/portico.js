@@ -77,9 +77,11 @@ export class ConferenceClient extends EventTarget {
   async publish(stream) {
     const tracks = stream.mediaStream.getTracks();
     this.#room.log.push(`publish ${tracks.map((track) => track.kind).sort().join('+')} as ${stream.source.audio}/${stream.source.video}`);
-    const senders = tracks.map((track) => ({track, async replaceTrack(next) { this.track = next; }}));
+    const senders = tracks.map((track) => ({kind: track.kind, track}));
     this.peerConnection = {getSenders: () => senders};
-    return new Session(`publication-${this.#room.log.length}`, this.#room.log);
+    return Object.assign(new Session(`publication-${this.#room.log.length}`, this.#room.log), {
+      async replaceTrack(kind, track) { senders.find((sender) => sender.kind === kind).track = track; },
+    });
   }
 
   async subscribe(stream) {

@@ -11,12 +11,58 @@ import {buildFolder} from './browser.mjs';
 const START = 30_000; // ms
 const STOP = 20_000; // ms; longer than an orderly stop may take
 
-// startPortico starts the program with data of its own and returns {address, token, stop, kill} when it is ready. stop is the orderly
-// way and fails when the program does not end well; kill is the power cut.
-export async function startPortico() {
+// startPortico starts the program with data of its own and returns {address, token, stop, kill, restart} when it is ready. stop is the
+// orderly way and fails when the program does not end well; kill is the power cut, and restart starts it again after that: at the same
+// address and with the same data, provided that port is given.
+export async function startPortico({port = 0} = {}) {
   const data = await mkdtemp(path.join(os.tmpdir(), 'portico-e2e-'));
+  let running = await run(data, port).catch(async (error) => {
+    await rm(data, {recursive: true, force: true});
+    throw error;
+  });
+  let killed = false;
+  const {address} = running;
+  return {
+    address,
+    // token admits user to a room, which is made if it does not exist.
+    async token(room, user) {
+      const response = await fetch(`${address}/demo/token`, {
+        method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({room, user, role: 'presenter'}),
+      });
+      if (!response.ok) throw new Error(`no token: ${response.status} ${await response.text()}`);
+      return (await response.json()).token;
+    },
+    async stop() {
+      const how = await running.end('SIGTERM');
+      await rm(data, {recursive: true, force: true});
+      if (how !== 0 && !killed) throw new Error(`portico ended with ${how}:\n${running.said(2000)}`);
+    },
+    async kill() {
+      killed = true;
+      await running.end('SIGKILL');
+    },
+    async restart() {
+      running = await run(data, port);
+      killed = false;
+    },
+  };
+}
+
+// startPorticoToRestart is startPortico at a port that nobody else gets meanwhile: not one of those that systems hand out.
+export async function startPorticoToRestart() {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await startPortico({port: 20_000 + Math.floor(Math.random() * 10_000)});
+    } catch (error) {
+      if (attempt === 5 || !/address already in use/.test(error.message)) throw error;
+    }
+  }
+}
+
+// run starts one program and returns {address, said, end} when it is ready. end(signal) waits for its end and tells how it was.
+async function run(data, port) {
   const program = spawn(process.env.PORTICO_BIN ?? path.join(buildFolder, 'portico'), [
-    'dev', '-http', '127.0.0.1:0', '-turn', '0.0.0.0:0', '-relay-admin', '', '-data', data, '-log', 'info',
+    'dev', '-http', `127.0.0.1:${port}`, '-turn', '0.0.0.0:0', '-relay-admin', '', '-data', data, '-log', 'info',
   ], {stdio: ['ignore', 'pipe', 'pipe']});
   const lines = [];
   const exited = once(program, 'exit').then(([code, signal]) => code ?? signal);
@@ -34,9 +80,8 @@ export async function startPortico() {
         resolve(found[1]);
       });
     }
-  }).catch(async (error) => {
+  }).catch((error) => {
     program.kill('SIGKILL');
-    await rm(data, {recursive: true, force: true});
     throw error;
   });
 
@@ -46,27 +91,7 @@ export async function startPortico() {
     const hung = setTimeout(() => program.kill('SIGQUIT'), STOP);
     const how = await exited;
     clearTimeout(hung);
-    await rm(data, {recursive: true, force: true});
     return how;
   }
-  let killed = false;
-  return {
-    address,
-    // token admits user to a room, which is made if it does not exist.
-    async token(room, user) {
-      const response = await fetch(`${address}/demo/token`, {
-        method: 'POST', headers: {'Content-Type': 'application/json'}, body: JSON.stringify({room, user, role: 'presenter'}),
-      });
-      if (!response.ok) throw new Error(`no token: ${response.status} ${await response.text()}`);
-      return (await response.json()).token;
-    },
-    async stop() {
-      const how = await end('SIGTERM');
-      if (how !== 0 && !killed) throw new Error(`portico ended with ${how}:\n${said(2000)}`);
-    },
-    async kill() {
-      killed = true;
-      await end('SIGKILL');
-    },
-  };
+  return {address, said, end};
 }
