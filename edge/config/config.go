@@ -21,6 +21,7 @@ type Settings struct {
 	Portal       Portal       `toml:"portal" doc:"The signalling door for clients. The section [portal] of OWT's portal.toml can be copied here as it is: names and meanings are the same, and the file names in it count from the folder the edge is started in."`
 	TLS          TLS          `toml:"tls" doc:"Certificate for HTTPS and WSS from PEM files; portal.keystorePath takes one from a PKCS#12 key store. Without any the edge speaks plain HTTP: behind a proxy, or on one machine. Files are read again when they change, and open connections stay."`
 	WebTransport WebTransport `toml:"webtransport" doc:"Data streams, which participants publish and subscribe to beside audio and video (portal protocol 8.12)."`
+	Media        Media        `toml:"media" doc:"How media is forwarded."`
 	Store        Store        `toml:"store" doc:"Where services, rooms and tokens are kept."`
 	TURN         TURN         `toml:"turn" doc:"Relays, for clients that cannot reach the edge directly."`
 	Limits       Limits       `toml:"limits" doc:"What one client and one room may use."`
@@ -42,6 +43,17 @@ type TLS struct {
 	CertFile string `toml:"cert_file" doc:"Certificate chain, PEM; empty means none."`
 	KeyFile  string `toml:"key_file" doc:"Private key of the certificate, PEM without a password."`
 }
+
+// Media is the section of that name.
+type Media struct {
+	Path string `toml:"path" doc:"How packets go from and to the network: auto takes them in batches, as far as the system can; plain takes one at a time, for comparison and when in doubt about the system. The edge says at its start which way it uses, and why."`
+}
+
+// Values of Media.Path.
+const (
+	PathAuto  = "auto"
+	PathPlain = "plain"
+)
 
 // Store is the section of that name.
 type Store struct {
@@ -79,6 +91,7 @@ func Default() *Settings {
 			TicketLifetime: 600 * time.Second, ReconnectTime: 60 * time.Second, MaxConnections: 10_000, MaxPayload: 1_000_000,
 		},
 		WebTransport: defaultWebTransport(),
+		Media:        Media{Path: PathAuto},
 		Store:        Store{URL: "sqlite:"},
 		TURN:         TURN{URLs: []string{}, Lifetime: 24 * time.Hour},
 		Limits:       Limits{RoomParticipants: 10_000, ParticipantSessions: 1000, QueuePackets: 4096, QueueBytes: 4 << 20},

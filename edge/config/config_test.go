@@ -85,7 +85,7 @@ func TestValidateTellsAllFaults(t *testing.T) {
 	want := []string{"data_dir is empty", "http.listen: ", `http.public_ips: "here"`, `http.public_ips: "0.0.0.0"`, "http.metrics_from: ",
 		"portal.hostname: ", `portal.cors: "x.org"`, `portal.cors: "https://x.org/"`, "portal.ping_interval is 0s", "portal.ping_timeout",
 		"portal.login_timeout", "portal.reconnection_ticket_lifetime", "portal.reconnection_timeout", "portal.relogin_ack is", "portal.max_connections is 0",
-		"portal.max_payload is 10", "tls.cert_file and tls.key_file",
+		"portal.max_payload is 10", "tls.cert_file and tls.key_file", "media.path is",
 		"webtransport.enabled is", "webtransport.url: ", "webtransport.queue_bytes is 0", "store.url: ", `turn.urls: "turn:host:3478?transport=quic"`,
 		"turn.secret is empty", "turn.credential_lifetime", "limits.participants_per_room is 0", "limits.sessions_per_participant is 0",
 		"limits.queue_packets is 0", "limits.queue_bytes is 0", "log.level is", "log.format is"}

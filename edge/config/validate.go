@@ -47,6 +47,9 @@ func (s *Settings) Validate() error {
 	if (s.TLS.CertFile == "") != (s.TLS.KeyFile == "") {
 		f.add("tls.cert_file and tls.key_file belong together: set both, or neither for plain HTTP")
 	}
+	if s.Media.Path != PathAuto && s.Media.Path != PathPlain {
+		f.add("media.path is %q: write auto or plain", s.Media.Path)
+	}
 	s.WebTransport.check(&f)
 	if !strings.HasPrefix(s.Store.URL, sqliteScheme) {
 		f.add("store.url: %q is no store that this version knows: write sqlite: or sqlite:FOLDER", redactURL(s.Store.URL))

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 
+	"portico/edge/config"
+	"portico/edge/peer"
 	"portico/edge/portal"
 	"portico/edge/room"
 	"portico/edge/rtc"
@@ -16,14 +18,16 @@ import (
 
 // openMedia starts the engines on the UDP port: that of media, and that of data streams, with which it then shares the port.
 func (n *Node) openMedia(keys keys) (err error) {
-	conn := net.PacketConn(n.port.UDP)
+	sockets := peer.Sockets(n.port.UDP)
 	var door *udpdoor.Door
 	if n.cfg.DataStreams() {
-		door = udpdoor.New(n.port.UDP)
-		conn = door.Media()
+		door = udpdoor.Over(n.port.UDP)
+		sockets = door
 	}
 	n.engine, err = rtc.New(rtc.Config{
-		Conn: conn, PublicIPs: n.cfg.HTTP.PublicIPs, AllowLoopback: n.cfg.Dev, Log: n.log,
+		Sockets: sockets, Plain: n.cfg.Media.Path == config.PathPlain, PublicIPs: n.cfg.HTTP.PublicIPs, AllowLoopback: n.cfg.Dev, Log: n.log,
+		// A participant who is away keeps its place for that long, and so it keeps its media.
+		ICEFailed: n.cfg.Portal.ReconnectTime,
 	})
 	if err != nil || door == nil {
 		return err

@@ -44,6 +44,15 @@ func (m media) Stop(session string) { m.engine.Stop(session) }
 
 func (m media) CloseParticipant(participant string) { m.engine.CloseParticipant(participant) }
 
+// OpenSelector implements room.Selectors.
+func (m media) OpenSelector(tracks []string, changed func(slot int, publication string, major bool)) (room.AudioSelector, error) {
+	s, err := m.engine.OpenSelector(rtc.SelectorSpec{Tracks: tracks, Changed: changed})
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
 // Signal implements portal.Signaling. A client's answer is ignored: the server never offers (portal protocol 6.8).
 func (m media) Signal(participant string, s portalproto.Signaling) error {
 	var err error

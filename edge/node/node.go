@@ -170,7 +170,7 @@ func (n *Node) build(ctx context.Context) error {
 func (n *Node) buildSignalling(keys keys) {
 	p := n.cfg.Portal
 	n.rooms = room.NewDirectory(room.Options{
-		Config: n.roomConfig, Media: sessions{media{n.engine}, n.data}, NewID: newSessionID, Log: n.log,
+		Config: n.roomConfig, Media: sessions{media{n.engine}, n.data}, Selectors: media{n.engine}, NewID: newSessionID, Log: n.log,
 		Limits: room.Limits{Participants: n.cfg.Limits.RoomParticipants, Sessions: n.cfg.Limits.ParticipantSessions},
 	})
 	n.portal = portal.New(portal.Options{

@@ -9,13 +9,14 @@ import (
 
 	"portico/edge/config"
 	shared "portico/shared/config"
+	"portico/shared/udpbatch"
 )
 
 // Sockets are an edge's port, opened: TCP for HTTP and UDP for media. They are opened before the node is built, since what
 // else runs on the machine may have to know their number.
 type Sockets struct {
 	TCP *net.TCPListener
-	UDP *net.UDPConn
+	UDP *udpbatch.Port
 }
 
 // Listen opens the sockets of the settings. Port 0 lets the system choose one number for both. The error is a line that says
@@ -30,9 +31,9 @@ func Listen(cfg *config.Settings) (*Sockets, error) {
 		}
 		l := tcp.(*net.TCPListener)
 		media := mediaAddress(cfg, l)
-		udp, err := net.ListenPacket("udp", media)
+		udp, err := udpbatch.Listen(media, udpbatch.Options{})
 		if err == nil {
-			return &Sockets{l, udp.(*net.UDPConn)}, nil
+			return &Sockets{l, udp}, nil
 		}
 		_ = l.Close()
 		if _, port, _ := net.SplitHostPort(address); port != "0" || !errors.Is(err, syscall.EADDRINUSE) || attempt == attempts {

@@ -18,10 +18,12 @@ type Options struct {
 	// Config reads a room's configuration by id; any error refuses the join.
 	Config func(ctx context.Context, room string) (conference.Room, error)
 	Media  Media
-	NewID  func() string // session ids: 32 lower-case hexadecimal digits, never the same twice
-	Limits Limits
-	Linger time.Duration // how long a room without anyone in it stays; 0 means 30 s (rooms-and-media 3.5)
-	Log    *slog.Logger
+	// Selectors, without which no room has selected audio streams, whatever its configuration says.
+	Selectors Selectors
+	NewID     func() string // session ids: 32 lower-case hexadecimal digits, never the same twice
+	Limits    Limits
+	Linger    time.Duration // how long a room without anyone in it stays; 0 means 30 s (rooms-and-media 3.5)
+	Log       *slog.Logger
 }
 
 // Directory holds the active rooms of this node and carries requests to them. All methods are safe for concurrent use; those
@@ -106,6 +108,7 @@ func (d *Directory) enter(ctx context.Context, id string) (*entry, error) {
 func (d *Directory) wake(ctx context.Context, id string, e *entry) {
 	defer close(e.ready)
 	config, err := d.options.Config(ctx, id)
+	config.SelectActiveAudio = config.SelectActiveAudio && d.options.Selectors != nil
 	log := d.options.Log.With("room", id)
 	if err != nil {
 		log.Warn("room could not be started", "error", err)
@@ -123,6 +126,12 @@ func (d *Directory) wake(ctx context.Context, id string, e *entry) {
 		},
 		OnOverflow: func(refused uint64) { log.Error("room controller is overloaded", "refused", refused) },
 	})
+	if err := c.openSelector(d.options.Selectors); err != nil {
+		log.Error("audio cannot be selected", "error", err)
+		c.close()
+		e.err = err
+		return
+	}
 	e.controller = c
 	log.Info("room started")
 }

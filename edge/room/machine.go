@@ -18,6 +18,7 @@ type machine struct {
 	members  map[string]*member
 	streams  []*publication // in the order of publishing, connecting ones included
 	mixed    []conference.Stream
+	selected []conference.Stream // of the loudest audio; nil: the room has none
 	subs     map[string]*subscription
 	byMember map[string]int // live sessions of each participant
 	effects  []effect
@@ -69,13 +70,19 @@ type effect struct {
 	notify portalproto.Notification
 
 	media func(Media) // otherwise: something for the media layer
+
+	candidate string // otherwise: a publication whose audio may be selected
 }
 
 func newMachine(config conference.Room, limits Limits) *machine {
-	return &machine{
+	m := &machine{
 		config: config, limits: limits,
 		members: map[string]*member{}, subs: map[string]*subscription{}, byMember: map[string]int{},
 	}
+	if config.SelectActiveAudio {
+		m.selected = newSelected()
+	}
+	return m
 }
 
 // take hands over the effects gathered since the last call.
@@ -145,6 +152,7 @@ func (m *machine) snapshot(self conference.Participant) Joined {
 		j.Participants = append(j.Participants, m.members[id].participant)
 	}
 	j.Streams = append(j.Streams, m.mixed...)
+	j.Streams = append(j.Streams, m.selected...)
 	for _, p := range m.streams {
 		if p.ready {
 			j.Streams = append(j.Streams, p.stream)
@@ -159,7 +167,7 @@ func mixedStreams(config *conference.Room, origin conference.Origin) []conferenc
 	list := []conference.Stream{}
 	for _, v := range config.Views {
 		s := conference.Stream{
-			ID: config.ID + "-" + v.Label, Type: conference.Mixed, Label: v.Label, ActiveInput: "unknown", Origin: origin,
+			ID: config.ID + "-" + v.Label, Type: conference.Mixed, Label: v.Label, ActiveInput: unknown, Origin: origin,
 			Tracks: []conference.Track{{Kind: conference.Audio, Format: conference.Format{
 				Codec: v.Audio.Format.Codec, SampleRate: v.Audio.Format.SampleRate, ChannelNum: v.Audio.Format.ChannelNum}}},
 		}
@@ -294,5 +302,5 @@ func (m *machine) destroy(reason string) []string {
 	return gone
 }
 
-// idle tells whether nothing keeps the room alive.
+// idle tells whether nothing keeps the room alive; streams that the room itself makes do not.
 func (m *machine) idle() bool { return len(m.members) == 0 && len(m.streams) == 0 && len(m.subs) == 0 }

@@ -20,7 +20,7 @@ func (m *machine) publish(owner, session string, r portalproto.PublishRequest) (
 	if m.config.InputLimit >= 0 && len(m.streams) >= m.config.InputLimit {
 		return nil, portalproto.ErrTooManyInputs
 	}
-	data, via := r.Transport.Type == portalproto.TransportQUIC, "webrtc"
+	data, via := r.Transport.Type == portalproto.TransportQUIC, viaWebRTC
 	if data {
 		via = portalproto.TransportQUIC
 	}
@@ -36,6 +36,9 @@ func (m *machine) publish(owner, session string, r portalproto.PublishRequest) (
 	m.streams = append(m.streams, p)
 	return p, nil
 }
+
+// viaWebRTC is how media comes in, in a stream's info.
+const viaWebRTC = "webrtc"
 
 // transportOf is the transport a session runs on: a new one has the id of the session that opens it (quirk Q-01).
 func transportOf(ref portalproto.TransportRef, session string) string {
@@ -90,6 +93,7 @@ func (m *machine) sessionReady(session string, tracks []conference.Track) {
 		p.stream.Tracks = tracks
 		m.tell(p.stream.Owner, p.progress(portalproto.ProgressReady, ""))
 		m.tellStreams(portalproto.StreamAdded{Stream: p.stream})
+		m.offerAudio(p)
 	}
 	if s := m.subs[session]; s != nil {
 		m.tell(s.owner, s.progress(portalproto.ProgressReady, ""))
@@ -133,8 +137,8 @@ func (m *machine) unpublish(participant, session string, acked func()) error {
 	}
 	p := m.publication(session)
 	if p == nil {
-		if _, mixed := m.mixedStream(session); mixed {
-			return portalproto.ErrUnauthorized // nobody owns a mixed stream
+		if _, mixed := m.mixedStream(session); mixed || m.selectedIndex(session) >= 0 {
+			return portalproto.ErrUnauthorized // nobody owns a stream that the room makes
 		}
 		return portalproto.ErrNoStream
 	}
@@ -167,13 +171,16 @@ func (m *machine) streamControl(participant string, c portalproto.StreamControl)
 	}
 	p := m.publication(c.ID)
 	if p == nil {
-		if _, mixed := m.mixedStream(c.ID); !mixed {
+		_, mixed := m.mixedStream(c.ID)
+		switch {
+		case !mixed && m.selectedIndex(c.ID) < 0:
 			return portalproto.ErrNoStream
-		}
-		if m.members[participant].participant.Role != adminRole {
+		case m.members[participant].participant.Role != adminRole:
 			return portalproto.ErrUnauthorized
+		case mixed:
+			return portalproto.ErrStreamMixed
 		}
-		return portalproto.ErrStreamMixed
+		return portalproto.ErrNoTrackToMute // what is in it belongs to others
 	}
 	if !m.mayControl(participant, p.stream.Owner) {
 		return portalproto.ErrUnauthorized

@@ -110,13 +110,14 @@ var errClosed = errors.New("room has ended")
 
 // controller is one active room: the Loop that owns its machine, and the members behind the ids.
 type controller struct {
-	loop    *task.Loop
-	machine *machine
-	members map[string]Member // owned by the Loop
-	media   Media
-	newID   func() string
-	log     *slog.Logger
-	left    func() // told, on the Loop, whenever something went
+	loop     *task.Loop
+	machine  *machine
+	members  map[string]Member // owned by the Loop
+	media    Media
+	newID    func() string
+	selector AudioSelector // nil without selected audio
+	log      *slog.Logger
+	left     func() // told, on the Loop, whenever something went
 
 	slow  sync.Mutex // orders media effects, which run outside the Loop
 	queue []func(Media)
@@ -160,6 +161,10 @@ func (c *controller) deliver() {
 			media = append(media, e.media)
 			continue
 		}
+		if e.candidate != "" {
+			media = append(media, func(Media) { c.selector.Add(e.candidate) })
+			continue
+		}
 		if member := c.members[e.to]; member != nil {
 			member.Notify(e.notify)
 		}
@@ -200,6 +205,9 @@ func (c *controller) runMedia() {
 func (c *controller) close() {
 	c.loop.Close()
 	c.done.Wait()
+	if c.selector != nil {
+		c.selector.Close()
+	}
 }
 
 func (c *controller) join(ctx context.Context, j Join) (Joined, error) {

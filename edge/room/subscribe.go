@@ -81,6 +81,9 @@ func subscribable(tracks []portalproto.SubscribeTrack) bool {
 
 // source finds the ready track a request means and checks the request's wishes against it.
 func (m *machine) source(t portalproto.SubscribeTrack) (stream string, track conference.Track, err error) {
+	if track, ok := m.selectedSource(t); ok {
+		return t.From, track, nil
+	}
 	for _, p := range m.streams {
 		if !p.ready {
 			continue

@@ -114,7 +114,7 @@ func writeSection(line func(...string), s *section, d decision, l local) {
 	}
 	// Also in an inactive section: a client that once negotiated simulcast on it makes no further offer without the rid's.
 	for _, e := range s.ext {
-		if slices.Contains(wantedExtensions[s.kind], e.uri) {
+		if slices.Contains(wantedExtensions[s.kind], e.uri) || e.uri == extDependency && d.format != nil && d.format.name == "av1" {
 			line("a=extmap:", strconv.Itoa(int(e.id)), " ", e.uri)
 		}
 	}
@@ -149,7 +149,7 @@ func (s *section) feedback(f *format, direction string) []string {
 			list = append(list, fb)
 		}
 	}
-	if direction == recvOnly && s.extensionID(extTransportSeq) != 0 && slices.Contains(f.feedback, "transport-cc") {
+	if s.extensionID(extTransportSeq) != 0 && slices.Contains(f.feedback, "transport-cc") {
 		list = append(list, "transport-cc")
 	}
 	return list

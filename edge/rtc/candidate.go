@@ -4,8 +4,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-
-	"github.com/pion/sdp/v3"
 )
 
 // maxCandidate is the length of the longest candidate line that is read, in characters.
@@ -39,9 +37,9 @@ func candidateKey(clean string) string {
 	return strings.Join([]string{f[1], strings.ToLower(f[2]), f[4], f[5], f[7]}, " ")
 }
 
-// localCandidates are the candidates of our side for an answer: those that ICE gathered (gathered is the SDP that has them), or
-// the public addresses in their place, with loopback ones kept.
-func localCandidates(gathered *sdp.SessionDescription, public []string, port int) []string {
+// localCandidates are the candidates of our side for an answer: those that ICE gathered, or the public addresses in their place,
+// with loopback ones kept.
+func localCandidates(gathered, public []string, port int) []string {
 	var list []string
 	seen := make(map[string]bool)
 	add := func(c string) {
@@ -55,18 +53,16 @@ func localCandidates(gathered *sdp.SessionDescription, public []string, port int
 		priority := 126<<24 | (65535-min(i, 65535))<<8 | 255
 		add("candidate:" + strconv.Itoa(i+1) + " 1 udp " + strconv.Itoa(priority) + " " + ip + " " + strconv.Itoa(port) + " typ host")
 	}
-	for _, m := range gathered.MediaDescriptions {
-		for _, a := range m.Attributes {
-			fields := strings.Fields(a.Value)
-			if a.Key != "candidate" || len(fields) < 8 || fields[1] != "1" {
-				continue
-			}
-			address, err := netip.ParseAddr(fields[4])
-			if len(public) > 0 && (err != nil || !address.IsLoopback()) {
-				continue
-			}
-			add("candidate:" + a.Value)
+	for _, c := range gathered {
+		fields := strings.Fields(c)
+		if len(fields) < 8 || fields[1] != "1" {
+			continue
 		}
+		address, err := netip.ParseAddr(fields[4])
+		if len(public) > 0 && (err != nil || !address.IsLoopback()) {
+			continue
+		}
+		add(c)
 	}
 	return list
 }

@@ -3,9 +3,9 @@ package rtc
 import (
 	"errors"
 	"log/slog"
-	"net"
 	"time"
 
+	"portico/edge/peer"
 	"portico/shared/conference"
 )
 
@@ -34,9 +34,10 @@ const (
 
 // Config is what New needs. Zero values stand for the defaults given with the fields.
 type Config struct {
-	// Conn is the UDP socket for everything; the Engine reads it alone and closes it. Without it, Listen is opened.
-	Conn   net.PacketConn
-	Listen string // "host:port"; an empty host is all addresses, port 0 a free one; default ":0"
+	// Sockets is the UDP port for everything; the Engine reads it alone and closes it. Without it, Listen is opened.
+	Sockets peer.Sockets
+	Listen  string // "host:port"; an empty host is all addresses, port 0 a free one; default ":0"
+	Plain   bool   // send and receive through ICE, one packet at a time (package peer)
 
 	// PublicIPs are put in place of the socket's own addresses in answers: those under which clients reach it through a
 	// 1:1 NAT.
@@ -45,7 +46,7 @@ type Config struct {
 
 	SessionTimeout  time.Duration // for the offer of a session to come; default 60 s
 	ICEDisconnected time.Duration // without a sign of the client until it counts as disconnected; default 5 s
-	ICEFailed       time.Duration // from there until it has failed; default 15 s
+	ICEFailed       time.Duration // from there until it has failed; default 60 s, as a participant keeps its place
 
 	MaxTransports int // of a participant; default 64
 	MaxSessions   int // alive on a transport; default 256
@@ -58,8 +59,8 @@ type Config struct {
 
 // Bounds that are no settings.
 const (
-	maxPendingOffers = 8    // of a transport
-	maxStreams       = 2048 // SSRCs that a client may send or talk about
+	maxPendingOffers = 8               // of a transport
+	offerGrace       = 5 * time.Second // from the end of an association until its transport has failed
 )
 
 func (c *Config) fill() {
@@ -78,7 +79,7 @@ func (c *Config) fill() {
 	}
 	set(&c.SessionTimeout, 60*time.Second)
 	set(&c.ICEDisconnected, 5*time.Second)
-	set(&c.ICEFailed, 15*time.Second)
+	set(&c.ICEFailed, 60*time.Second)
 	setInt(&c.MaxTransports, 64)
 	setInt(&c.MaxSessions, 256)
 	setInt(&c.MaxOffer, 1<<20)
@@ -120,6 +121,8 @@ type SubTrack struct {
 	Kind conference.Kind
 	Mid  string
 	From string
+	// Adapt lets the track be any layer of the one that From names, or nothing, as the client's network and display allow.
+	Adapt bool
 }
 
 // PublishSpec declares a publication. Session and, when New, Transport are ids never used before.

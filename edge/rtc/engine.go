@@ -1,7 +1,6 @@
 package rtc
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -12,25 +11,27 @@ import (
 	"time"
 
 	pion "github.com/pion/logging"
-	"github.com/pion/webrtc/v4"
+	"portico/edge/peer"
+	"portico/edge/sfu"
 	"portico/shared/conference"
 	"portico/shared/logging"
 	"portico/shared/task"
+	"portico/shared/udpbatch"
 )
 
 // Engine holds all PeerConnections of an edge. Make it with New. All methods are safe for concurrent use, and none waits for
 // the network but Close.
 type Engine struct {
-	config   Config
-	log      *slog.Logger
-	conn     net.PacketConn
-	mux      *udpMux
-	logs     pion.LoggerFactory
-	settings webrtc.SettingEngine // copied for each PeerConnection
-	media    *webrtc.MediaEngine
-	started  time.Time
+	config  Config
+	log     *slog.Logger
+	port    *peer.Port
+	logs    pion.LoggerFactory
+	started time.Time
+	workers []*worker
+	wakes   []sfu.Wake // one for each reader of the port
+	steerer *steerer
 
-	certificates certificates
+	certificates peer.Certificates
 
 	// mu guards the fields below and all that is marked as guarded by it in transports and sessions: what belongs to whom.
 	// It is never held while calling pion, sfu's outward calls or Events.
@@ -41,14 +42,16 @@ type Engine struct {
 	participants map[string]map[*transport]bool
 	sessions     map[string]*session
 	tracks       map[string]*published
-	totals       Stats // of what has ended
+	selectors    selectors
+	totals       Stats        // of what has ended
+	senders      []*transport // those that send
 }
 
 // New opens the UDP port, unless it is given one, and starts the Engine. Its owner calls Close.
 func New(config Config) (*Engine, error) {
 	config.fill()
 	e := &Engine{
-		config: config, log: config.Log, conn: config.Conn, started: time.Now(),
+		config: config, log: config.Log, started: time.Now(), logs: quiet{logging.Pion(config.Log)},
 		transports: make(map[string]*transport), running: make(map[*transport]bool), participants: make(map[string]map[*transport]bool),
 		sessions: make(map[string]*session), tracks: make(map[string]*published),
 	}
@@ -57,58 +60,40 @@ func New(config Config) (*Engine, error) {
 			return nil, fmt.Errorf("rtc: public address %q is no IP address", ip)
 		}
 	}
-	if e.conn == nil {
-		conn, err := listen(config.Listen)
+	if _, err := e.certificates.Get(time.Now()); err != nil {
+		return nil, fmt.Errorf("rtc: make a certificate: %w", err)
+	}
+	sockets := config.Sockets
+	if sockets == nil {
+		port, err := udpbatch.Listen(config.Listen, udpbatch.Options{})
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("rtc: open the UDP port: %w", err)
 		}
-		e.conn = conn
+		sockets = port
 	}
-	if err := e.prepare(); err != nil {
-		e.conn.Close()
-		return nil, err
+	e.wakes = make([]sfu.Wake, sockets.Sockets())
+	e.port = peer.NewPort(sockets, peer.PortOptions{
+		Loopback: config.AllowLoopback, Plain: config.Plain, Now: e.now, BatchEnd: func(reader int) { e.wakes[reader].Done() },
+	})
+	for i := range sockets.Sockets() {
+		e.workers = append(e.workers, newWorker(e.port.NewOutlet(i), e.now))
 	}
+	e.steerer = newSteerer(e)
+	path, why := e.port.Path()
+	e.log.Info("media port open", "address", e.Addr().String(), "sockets", sockets.Sockets(), "path", path, "why", why)
 	return e, nil
 }
 
-// socketBuffer is asked of the system for each direction of the socket; it gives what it allows.
-const socketBuffer = 8 << 20
-
-func listen(address string) (net.PacketConn, error) {
-	network := "udp"
-	if host, _, err := net.SplitHostPort(address); err == nil {
-		if ip := net.ParseIP(host); ip != nil && ip.To4() != nil {
-			network = "udp4"
-		}
+// wake is what a reader of the port collects the Writers in that have something to do; nil for a packet that came alone.
+func (e *Engine) wake(reader int) *sfu.Wake {
+	if reader < 0 {
+		return nil
 	}
-	conn, err := net.ListenPacket(network, address)
-	if err != nil {
-		return nil, fmt.Errorf("rtc: open the UDP port: %w", err)
-	}
-	if udp, ok := conn.(*net.UDPConn); ok {
-		_ = udp.SetReadBuffer(socketBuffer) // smaller ones work too
-		_ = udp.SetWriteBuffer(socketBuffer)
-	}
-	return conn, nil
+	return &e.wakes[reader]
 }
 
-// prepare sets up what all PeerConnections share.
-func (e *Engine) prepare() error {
-	e.logs = quiet{logging.Pion(e.log)}
-	e.media = new(webrtc.MediaEngine)
-	if err := registerStandIns(e.media); err != nil {
-		return fmt.Errorf("rtc: %w", err)
-	}
-	if _, err := e.certificates.get(time.Now()); err != nil {
-		return fmt.Errorf("rtc: make a certificate: %w", err)
-	}
-	e.mux = newUDPMux(e.conn, e.config.AllowLoopback)
-	e.settings = newSettings(e.config, e.mux, e.logs)
-	return nil
-}
-
-// Addr is the address of the UDP socket.
-func (e *Engine) Addr() net.Addr { return e.conn.LocalAddr() }
+// Addr is the address of the UDP port.
+func (e *Engine) Addr() net.Addr { return e.port.LocalAddr() }
 
 // now is the time of the packet path: nanoseconds since the Unix epoch, on a clock that never steps.
 func (e *Engine) now() int64 { return e.started.UnixNano() + int64(time.Since(e.started)) }
@@ -126,10 +111,16 @@ func (e *Engine) Close() error {
 	for _, p := range participants {
 		e.CloseParticipant(p)
 	}
+	e.closeSelectors()
 	for _, t := range running {
 		<-t.loop.Done()
 	}
-	return e.mux.Close()
+	e.steerer.close()
+	err := e.port.Close()
+	for _, w := range e.workers {
+		w.writer.Close()
+	}
+	return err
 }
 
 // Publish declares a publication. Its m-lines are answered from the next offer on that has one of them.
@@ -147,7 +138,7 @@ func (e *Engine) Publish(spec PublishSpec) error {
 func (e *Engine) Subscribe(spec SubscribeSpec) error {
 	s := &session{id: spec.Session}
 	for _, d := range spec.Tracks {
-		s.lines = append(s.lines, &mline{session: s, kind: d.Kind, mid: d.Mid, from: d.From, active: true})
+		s.lines = append(s.lines, &mline{session: s, kind: d.Kind, mid: d.Mid, from: d.From, active: true, adapts: d.Adapt})
 	}
 	return e.open(s, spec.Participant, spec.Transport, spec.New, spec.Events)
 }
@@ -171,7 +162,7 @@ func (e *Engine) open(s *session, participant, transportID string, isNew bool, e
 		if s.publishes {
 			continue
 		}
-		if l.feed = e.tracks[l.from]; l.feed == nil || l.feed.line.kind != l.kind {
+		if l.feed = e.trackNamed(l.from); l.feed == nil || l.feed.line.kind != l.kind {
 			return ErrNoSuchTrack
 		}
 	}
@@ -330,6 +321,20 @@ func (e *Engine) SetSubscriptionActive(session string, kind conference.Kind, act
 	effects.run(e.now())
 }
 
+// SetDisplay says at what size the client shows the video of a subscription, in pixels: 0 while it does not say, and hidden when it
+// does not show it at all. Only subscriptions that adapt take notice. Unknown sessions are ignored.
+func (e *Engine) SetDisplay(session string, size conference.Resolution, hidden bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s := e.sessions[session]; s != nil && !s.publishes {
+		for _, l := range s.lines {
+			if l.kind == conference.Video {
+				l.display, l.hidden = size, hidden
+			}
+		}
+	}
+}
+
 // Stop ends a session; its transport stays. When it returns, nothing is forwarded any more, and subscribers of a publication
 // are being told that they lost their source. Unknown sessions are ignored.
 func (e *Engine) Stop(session string) {
@@ -375,15 +380,3 @@ func (q quietLogger) Warn(msg string)                   { q.Debug(msg) }
 func (q quietLogger) Warnf(format string, args ...any)  { q.Debugf(format, args...) }
 func (q quietLogger) Error(msg string)                  { q.Debug(msg) }
 func (q quietLogger) Errorf(format string, args ...any) { q.Debugf(format, args...) }
-
-// wait waits for ch, at most for d and until ctx ends.
-func wait(ctx context.Context, ch <-chan struct{}, d time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, d)
-	defer cancel()
-	select {
-	case <-ch:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}

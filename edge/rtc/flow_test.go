@@ -75,7 +75,7 @@ func TestT_124_125_ManySessionsOnOneTransport(t *testing.T) {
 	// Bob subscribes to Alice on the same PeerConnection.
 	bob.receive(conference.Audio)
 	bob.receive(conference.Video)
-	bob.subscribe("sub", SubTrack{conference.Audio, "2", "alice-pub-0"}, SubTrack{conference.Video, "3", "alice-pub-1"})
+	bob.subscribe("sub", SubTrack{Kind: conference.Audio, Mid: "2", From: "alice-pub-0"}, SubTrack{Kind: conference.Video, Mid: "3", From: "alice-pub-1"})
 	answer := parsed(t, bob.negotiate())
 	var streams, ufrags []string
 	for i, m := range answer.MediaDescriptions {
@@ -134,7 +134,7 @@ func TestT_138_SubscribeBeforePublishAndMore(t *testing.T) {
 	for round := range 5 {
 		mid := 3 * round
 		bob.receive(conference.Video)
-		bob.subscribe(fmt.Sprint("sub", round), SubTrack{conference.Video, fmt.Sprint(mid), "alice-pub-1"})
+		bob.subscribe(fmt.Sprint("sub", round), SubTrack{Kind: conference.Video, Mid: fmt.Sprint(mid), From: "alice-pub-1"})
 		bob.negotiate()
 		if round == 0 {
 			bob.next("transport ready")
@@ -278,7 +278,7 @@ func TestT_131_MidIsUsedAgain(t *testing.T) {
 	c.start()
 	bob := newClient(t, e, "bob")
 	bob.receive(conference.Video)
-	bob.subscribe("s1", SubTrack{conference.Video, "0", "alice-pub-1"})
+	bob.subscribe("s1", SubTrack{Kind: conference.Video, Mid: "0", From: "alice-pub-1"})
 	bob.negotiate()
 	bob.next("transport ready")
 	bob.next("session ready")
@@ -288,7 +288,7 @@ func TestT_131_MidIsUsedAgain(t *testing.T) {
 	if got := bob.next("session failed"); got.session != "s1" || got.transport != "s1" || got.text != ReasonSourceLoss {
 		t.Errorf("%v", got)
 	}
-	if err := bob.trySubscribe("s2", SubTrack{conference.Video, "1", "alice-pub-1"}); !errors.Is(err, ErrNoSuchTrack) {
+	if err := bob.trySubscribe("s2", SubTrack{Kind: conference.Video, Mid: "1", From: "alice-pub-1"}); !errors.Is(err, ErrNoSuchTrack) {
 		t.Errorf("the stopped track can be subscribed to: %v", err)
 	}
 	// The same mids on the same transport, next session.
@@ -298,7 +298,7 @@ func TestT_131_MidIsUsedAgain(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	bob.receive(conference.Video)
-	bob.subscribe("s2", SubTrack{conference.Video, "1", "alice-pub-1"})
+	bob.subscribe("s2", SubTrack{Kind: conference.Video, Mid: "1", From: "alice-pub-1"})
 	bob.negotiate()
 	bob.next("session ready")
 	bob.read(bob.arrived().track)
@@ -313,7 +313,7 @@ func TestT_134_SourceCodecIsChosen(t *testing.T) {
 	} {
 		c := newClientWith(t, e, name, registerVideo(mimes...))
 		c.receive(conference.Video)
-		c.subscribe("sub "+name, SubTrack{conference.Video, "0", "alice-pub-1"})
+		c.subscribe("sub "+name, SubTrack{Kind: conference.Video, Mid: "0", From: "alice-pub-1"})
 		answer := parsed(t, c.negotiate())
 		m := answer.MediaDescriptions[0]
 		want := fmt.Sprint(payloadOf(webrtc.MimeTypeVP8))
@@ -325,7 +325,7 @@ func TestT_134_SourceCodecIsChosen(t *testing.T) {
 	}
 	c := newClientWith(t, e, "other", registerVideo(webrtc.MimeTypeH264))
 	c.receive(conference.Video)
-	c.subscribe("other", SubTrack{conference.Video, "0", "alice-pub-1"})
+	c.subscribe("other", SubTrack{Kind: conference.Video, Mid: "0", From: "alice-pub-1"})
 	answer := parsed(t, c.negotiate())
 	if m := answer.MediaDescriptions[0]; direction(m) != inactive || m.MediaName.Port.Value == 0 {
 		t.Errorf("refused m-line: %+v", m)
@@ -371,7 +371,7 @@ func TestConflictAbortsTheSession(t *testing.T) {
 	} {
 		c := newClient(t, e, name)
 		run(c)
-		c.subscribe(name, SubTrack{conference.Video, "0", "alice-pub-1"})
+		c.subscribe(name, SubTrack{Kind: conference.Video, Mid: "0", From: "alice-pub-1"})
 		answer := parsed(t, c.negotiate())
 		if d := direction(answer.MediaDescriptions[0]); d != inactive {
 			t.Errorf("%s: %s", name, d)
@@ -449,7 +449,7 @@ func TestAssociationEndsAndBeginsAnew(t *testing.T) {
 	}
 	// And new sessions.
 	again.receive(conference.Video)
-	again.subscribe("self", SubTrack{conference.Video, "2", "alice-pub-1"})
+	again.subscribe("self", SubTrack{Kind: conference.Video, Mid: "2", From: "alice-pub-1"})
 	again.negotiate()
 	again.next("session ready")
 	again.read(again.arrived().track)

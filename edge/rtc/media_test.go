@@ -17,7 +17,7 @@ func watch(t *testing.T, e *Engine, name, from string) *client {
 	t.Helper()
 	c := newClient(t, e, name)
 	c.receive(conference.Video)
-	c.subscribe(name, SubTrack{conference.Video, "0", from})
+	c.subscribe(name, SubTrack{Kind: conference.Video, Mid: "0", From: from})
 	c.negotiate()
 	c.up()
 	return c
@@ -29,20 +29,25 @@ func isPLI(p rtcp.Packet) bool {
 	return ok
 }
 
-func TestKeyFrameIsAskedForAndForwardingBeginsThere(t *testing.T) {
+// TestForwardingBeginsAtKeyFrame: at the last one, if it is at hand; else one is asked for, and nothing goes out before it.
+func TestForwardingBeginsAtKeyFrame(t *testing.T) {
 	e := newEngine(t, nil)
 	alice := newSource(t, e, "alice")
 	alice.frame(keyFrame)
 	alice.next("tracks changed")
 	bob := watch(t, e, "bob", "alice-pub-1")
-	waitFor(t, "a request for a key frame", func() bool { return alice.reports(isPLI) == 1 })
-	alice.frame(interFrame)
-	alice.frame(keyFrame)
-	alice.frame(interFrame)
 	r := bob.arrived()
-	first, second := bob.read(r.track), bob.read(r.track)
-	if !slices.Equal(first.Payload, keyFrame) || !slices.Equal(second.Payload, interFrame) || second.SequenceNumber != first.SequenceNumber+1 {
-		t.Errorf("packets %d and %d of %d and %d bytes", first.SequenceNumber, second.SequenceNumber, len(first.Payload), len(second.Payload))
+	begins := func(r received) {
+		t.Helper()
+		alice.frame(interFrame)
+		first, second := bob.read(r.track), bob.read(r.track)
+		if !slices.Equal(first.Payload, keyFrame) || !slices.Equal(second.Payload, interFrame) || second.SequenceNumber != first.SequenceNumber+1 {
+			t.Errorf("packets %d and %d of %d and %d bytes", first.SequenceNumber, second.SequenceNumber, len(first.Payload), len(second.Payload))
+		}
+	}
+	begins(r)
+	if n := e.Stats().KeyFramesRequested; n != 0 {
+		t.Errorf("%d key frames were asked for", n)
 	}
 	// The subscriber's own wish reaches the source; many are one.
 	for range 20 {
@@ -50,10 +55,17 @@ func TestKeyFrameIsAskedForAndForwardingBeginsThere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	waitFor(t, "a request", func() bool { return alice.reports(isPLI) == 1 })
+	alice.frame(keyFrame)
+	bob.read(r.track)
+	// After a pause at the source what came before is of no use.
+	e.SetActive("alice-pub-1", false)
+	e.SetActive("alice-pub-1", true)
 	waitFor(t, "a second request", func() bool { alice.frame(interFrame); return alice.reports(isPLI) == 2 })
 	alice.frame(keyFrame)
-	if e.Stats().KeyFramesRequested != 2 {
-		t.Errorf("stats %+v", e.Stats())
+	begins(r)
+	if n := e.Stats().KeyFramesRequested; n != 2 {
+		t.Errorf("%d key frames were asked for", n)
 	}
 }
 
@@ -104,7 +116,7 @@ func testSubscriberLosses(t *testing.T, register func(*webrtc.MediaEngine) error
 	}
 	bob.wire.lose.Store(&lose)
 	bob.receive(conference.Video)
-	bob.subscribe("bob", SubTrack{conference.Video, "0", "alice-pub-1"})
+	bob.subscribe("bob", SubTrack{Kind: conference.Video, Mid: "0", From: "alice-pub-1"})
 	bob.negotiate()
 	r := bob.arrived()
 	got := map[uint16]bool{}
@@ -268,7 +280,7 @@ func TestStopEndsForwarding(t *testing.T) {
 	bob.quiet()
 	// Stopping your own publication while you watch it is a loss of the source.
 	alice.receive(conference.Video)
-	alice.subscribe("self", SubTrack{conference.Video, "2", "alice-pub-1"})
+	alice.subscribe("self", SubTrack{Kind: conference.Video, Mid: "2", From: "alice-pub-1"})
 	alice.negotiate()
 	alice.next("session ready")
 	e.Stop("alice-pub")
@@ -290,7 +302,7 @@ func TestMLineRests(t *testing.T) {
 	alice := newSource(t, e, "alice")
 	bob := newClient(t, e, "bob")
 	tr := bob.receive(conference.Video)
-	bob.subscribe("bob", SubTrack{conference.Video, "0", "alice-pub-1"})
+	bob.subscribe("bob", SubTrack{Kind: conference.Video, Mid: "0", From: "alice-pub-1"})
 	text, candidates := bob.makeOffer()
 	bob.finish(text, candidates)
 	bob.up()
@@ -345,7 +357,7 @@ func TestOtherAudioCodecs(t *testing.T) {
 		}
 		bob := newClientWith(t, e, "bob", register)
 		bob.receive(conference.Audio)
-		bob.subscribe("bob", SubTrack{conference.Audio, "0", "x-0"})
+		bob.subscribe("bob", SubTrack{Kind: conference.Audio, Mid: "0", From: "x-0"})
 		bob.negotiate()
 		bob.next("transport ready")
 		bob.next("session ready")

@@ -20,6 +20,7 @@ const (
 	extTimeOffset   = "urn:ietf:params:rtp-hdrext:toffset"
 	extAbsSendTime  = "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time"
 	extTransportSeq = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+	extDependency   = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 )
 
 // Directions of an m-line.

@@ -175,7 +175,6 @@ func (p *plan) renew(l *mline, v *verdict, d *decision) {
 		return
 	}
 	s, f := v.section, v.format
-	level := s.extensionID(extAudioLevel)
 	d.format, d.rtx = f, s.rtxOf(f)
 	rtx := uint8(0)
 	if d.rtx != nil {
@@ -184,13 +183,13 @@ func (p *plan) renew(l *mline, v *verdict, d *decision) {
 	if l.out != nil {
 		d.direction = sendOnly
 		d.ssrc, d.rtxSSRC, d.stream, d.track = l.ssrc, l.rtxSSRC, l.session.id, l.session.id+"-"+l.mid
-		l.out.Renegotiated(f.payloadType, rtx, oneByteID(level))
+		l.out.Renegotiated(f.payloadType, rtx, extensionsOut(s, f))
 		return
 	}
 	d.direction = recvOnly
 	r := routing{mid: l.mid, ssrcs: s.ssrcs, repairs: s.repairs}
 	for _, track := range l.tracks {
-		track.encoding.Renegotiated(f.payloadType, level)
+		track.encoding.Renegotiated(f.payloadType, extensions(s, f))
 		switch {
 		case l.grouped:
 			r.ssrcs = s.layers

@@ -56,6 +56,8 @@ func answerAll(text string, video conference.Format, mode string) (*answered, er
 	}
 	e := &Engine{sessions: map[string]*session{}, tracks: map[string]*published{}, started: time.Now()}
 	e.config.fill()
+	e.workers = []*worker{{writer: sfu.NewWriter(e.now, nil)}}
+	defer e.workers[0].writer.Close()
 	tr := &transport{engine: e, id: "T", sessions: map[string]*session{}, lines: map[string]*mline{}}
 	publication := &session{id: "P", publishes: true, accept: conference.MediaIn{
 		Audio: allFormats.Audio, Video: append([]conference.VideoFormat{{Codec: "av1"}}, allFormats.Video...),
@@ -85,9 +87,6 @@ func answerAll(text string, video conference.Format, mode string) (*answered, er
 	subscription.end(&effects)
 	effects.news = nil
 	effects.run(e.now())
-	if tr.writer != nil {
-		tr.writer.Close()
-	}
 	return a, nil
 }
 

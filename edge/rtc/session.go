@@ -2,6 +2,7 @@ package rtc
 
 import (
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -30,11 +31,14 @@ type mline struct {
 	session *session
 	kind    conference.Kind
 	mid     string
-	source  string     // of a publication
-	svc     bool       // of a publication: one encoding with all layers in it
-	from    string     // of a subscription: the id of the source
-	feed    *published // and the source
-	active  bool       // of a subscription: not paused
+	source  string                // of a publication
+	svc     bool                  // of a publication: one encoding with all layers in it
+	from    string                // of a subscription: the id of the source
+	feed    *published            // and the source
+	active  bool                  // of a subscription: not paused
+	adapts  bool                  // it gets what fits, of all layers that the source has
+	display conference.Resolution // the size at which the client shows it, 0 while unknown
+	hidden  bool                  // the client does not show it now
 
 	accepted bool // negotiated with a codec
 	open     bool // the client still wants it
@@ -107,6 +111,7 @@ func (s *session) end(effects *effects) {
 			delete(l.feed.subscribers, s)
 		}
 		if l.out != nil {
+			t.unsend(l)
 			effects.closeOut(t, l)
 			e.totals.addSubscription(l.out.Stats())
 		}
@@ -167,10 +172,13 @@ func (l *mline) publish(s *section, f *format) {
 		feedback := s.feedback(f, recvOnly)
 		config := sfu.EncodingConfig{
 			Video: l.kind == conference.Video, Codec: f.name, ClockRate: f.clock, PayloadType: f.payloadType,
-			NACK: len(feedback) > 0 && feedback[0] == "nack", AudioLevel: s.extensionID(extAudioLevel), Upstream: p.up, Timeline: &t.timeline,
+			NACK: len(feedback) > 0 && feedback[0] == "nack", Upstream: p.up, Timeline: &t.timeline,
+			Extensions: extensions(s, f),
 		}
 		if config.Video {
 			config.Picture = func(int, int) { t.pictureChanged(l.session) }
+		} else {
+			config.Level = p.heard // the selectors hear the track
 		}
 		p.encoding = sfu.NewEncoding(config)
 		l.tracks = append(l.tracks, p)
@@ -203,8 +211,28 @@ func (l *mline) subscribe(s *section, f *format) {
 	l.rtxSSRC = 1 + (l.ssrc+rand.Uint32N(1<<32-3))%(1<<32-2) // another one
 	l.out = sfu.NewSubscription(sfu.SubscriptionConfig{
 		Video: l.kind == conference.Video, SSRC: l.ssrc, RTXSSRC: l.rtxSSRC, ClockRate: l.feed.clock, PayloadType: f.payloadType,
-		AudioLevel: oneByteID(s.extensionID(extAudioLevel)), Sink: t, Writer: t.writerFor(),
+		Extensions: extensionsOut(s, f), Sink: t, Writer: t.workerFor().writer,
 	})
+}
+
+// extensions are the header extensions of a published m-line that the forwarding core reads.
+func extensions(s *section, f *format) sfu.Extensions {
+	x := sfu.Extensions{AudioLevel: s.extensionID(extAudioLevel)}
+	if f.name == "av1" {
+		x.DependencyDescriptor = s.extensionID(extDependency)
+	}
+	return x
+}
+
+// extensionsOut are those of a subscribed one. Without an RTX stream packets are sent again as they were, to the bit, as SRTP
+// demands: then they can have no transport-wide number, which would be another one.
+func extensionsOut(s *section, f *format) sfu.Extensions {
+	x := extensions(s, f)
+	x.AudioLevel = oneByteID(x.AudioLevel)
+	if s.rtxOf(f) != nil && slices.Contains(f.feedback, "transport-cc") {
+		x.TransportSeq = oneByteID(s.extensionID(extTransportSeq))
+	}
+	return x
 }
 
 // oneByteID is an extension's id if it fits the form with one byte, else 0: then the extension is not sent.

@@ -52,7 +52,7 @@ func (e *Engine) Stats() Stats {
 			}
 		}
 	}
-	s.SocketDrops = e.mux.dropped.Load()
+	s.SocketDrops = e.port.Dropped()
 	for _, t := range e.transports {
 		s.Unrouted += t.streams.unrouted.Load()
 	}

@@ -1,7 +1,7 @@
 package rtc
 
 import (
-	"io"
+	"encoding/binary"
 	"maps"
 	"math/rand/v2"
 	"sync"
@@ -10,7 +10,6 @@ import (
 
 	"github.com/pion/interceptor/pkg/twcc"
 	"github.com/pion/rtcp"
-	"github.com/pion/transport/v5/packetio"
 	"portico/edge/sfu"
 	"portico/edge/sfu/feedback"
 	"portico/shared/rtp/inspect"
@@ -31,18 +30,17 @@ type streams struct {
 	bySSRC map[uint32]*route
 	resent map[uint32]*route // by the SSRC on which the client sends packets again
 	outs   map[uint32]*sfu.Subscription
-	count  int // buffers made
 
-	version   atomic.Uint32 // counts changes of routes
-	local     atomic.Uint32 // our SSRC in RTCP
-	midID     atomic.Uint32 // ids of header extensions, 0 without
-	ridID     atomic.Uint32
-	repairID  atomic.Uint32
-	twccID    atomic.Uint32
-	unrouted  atomic.Uint64 // packets that belong to nothing
-	overflown atomic.Bool
+	version  atomic.Uint32 // counts changes of routes
+	local    atomic.Uint32 // our SSRC in RTCP
+	midID    atomic.Uint32 // ids of header extensions, 0 without
+	ridID    atomic.Uint32
+	repairID atomic.Uint32
+	twccID   atomic.Uint32
+	unrouted atomic.Uint64 // packets that belong to nothing
 
-	// Only the reader of the transport's RTP touches these.
+	// Only the reader of the transport's packets touches these: peer.Handler's calls come one at a time.
+	known      map[uint32]found
 	recorder   *twcc.Recorder
 	recorded   int
 	twccSent   int64
@@ -211,64 +209,55 @@ func (s *streams) byPayloadType(payloadType uint8) *route {
 	return found
 }
 
-// buffer makes the end of an incoming stream of RTP or RTCP about one SSRC. pion calls it for each SSRC it meets.
-func (t *transport) buffer(kind packetio.BufferPacketType, ssrc uint32) io.ReadWriteCloser {
-	s := &t.streams
-	s.mu.Lock()
-	s.count++
-	full := s.count > maxStreams
-	s.mu.Unlock()
-	if full && !s.overflown.Swap(true) {
-		t.log.Warn("client sends too many streams")
-		_ = t.loop.Post(func() { t.fail(ReasonICE) })
-	}
-	if kind == packetio.RTCPBufferPacket {
-		return &controlEnd{transport: t, ssrc: ssrc}
-	}
-	return &mediaEnd{transport: t, ssrc: ssrc}
+// found is a route as the reader of a transport's packets remembers it, by the SSRC.
+type found struct {
+	route   *route
+	version uint32 // of the routes then
 }
 
-// mediaEnd takes the RTP packets of one SSRC as they leave SRTP. pion calls Write, one call at a time for all of a transport.
-type mediaEnd struct {
-	end
-	transport *transport
-	ssrc      uint32
-	route     *route
-	version   uint32
-}
-
-// Write implements io.Writer.
-func (m *mediaEnd) Write(packet []byte) (int, error) {
-	t := m.transport
+// receive takes an RTP packet as it left SRTP. reader says whose batch it is in. See peer.Handler.
+func (t *transport) receive(packet []byte, reader int) {
 	s := &t.streams
 	now := t.engine.now()
 	h, ok := inspect.ParseHeader(packet)
 	if !ok {
 		s.unrouted.Add(1)
-		return len(packet), nil
+		return
 	}
+	ssrc := binary.BigEndian.Uint32(packet[8:])
 	if seq, ok := h.Extension(packet, uint8(s.twccID.Load())); ok && len(seq) >= 2 {
-		s.record(m.ssrc, uint16(seq[0])<<8|uint16(seq[1]), now)
+		s.record(ssrc, uint16(seq[0])<<8|uint16(seq[1]), now)
 	}
-	if version := s.version.Load(); m.route == nil || m.version != version {
-		m.route, m.version = s.find(m.ssrc, packet, &h), version
-	}
+	r := s.routeOf(ssrc, packet, &h)
 	switch {
-	case m.route == nil:
+	case r == nil:
 		s.unrouted.Add(1)
-	case m.route.resends(h.PayloadType):
-		s.ingestResent(m.route, packet, &h, now)
+	case r.resends(h.PayloadType):
+		s.ingestResent(r, packet, &h, now, t.engine.wake(reader))
 	default:
-		m.route.up.ssrc.Store(m.ssrc)
-		_ = m.route.encoding.Ingest(packet, now) // it counts what it refuses
+		r.up.ssrc.Store(ssrc)
+		_ = r.encoding.Ingest(packet, now, t.engine.wake(reader)) // it counts what it refuses
 	}
 	t.feedBack(now)
-	return len(packet), nil
+}
+
+// routeOf is where a packet belongs, nil for nowhere. The connection bounds how many SSRCs there are.
+func (s *streams) routeOf(ssrc uint32, packet []byte, h *inspect.Header) *route {
+	version := s.version.Load()
+	if f, ok := s.known[ssrc]; ok && f.version == version && f.route != nil {
+		return f.route
+	}
+	r := s.find(ssrc, packet, h)
+	if s.known == nil {
+		s.known = make(map[uint32]found)
+	}
+	s.known[ssrc] = found{r, version}
+	return r
 }
 
 // ingestResent restores a packet from the one that it was sent again in: the payload of that begins with its number (RFC 4588
 // section 4). One without a payload only probes the network.
-func (s *streams) ingestResent(r *route, packet []byte, h *inspect.Header, now int64) {
+func (s *streams) ingestResent(r *route, packet []byte, h *inspect.Header, now int64, wake *sfu.Wake) {
 	if len(packet)-h.Size-h.Padding < 2 || len(packet) > len(s.scratch) {
 		return
 	}
@@ -276,7 +265,7 @@ func (s *streams) ingestResent(r *route, packet []byte, h *inspect.Header, now i
 	n += copy(s.scratch[n:], packet[h.Size+2:])
 	s.scratch[1] = s.scratch[1]&0x80 | r.payloadType
 	copy(s.scratch[2:4], packet[h.Size:])
-	_ = r.encoding.IngestRepair(s.scratch[:n], now) // it counts what it refuses
+	_ = r.encoding.IngestRepair(s.scratch[:n], now, wake) // it counts what it refuses
 }
 
 // record notes when a packet with a transport-wide number came.
@@ -322,39 +311,53 @@ func (t *transport) feedBack(now int64) {
 	}
 }
 
-// controlEnd takes the RTCP compounds that concern one SSRC: one of ours, or one of the client's. pion calls Write, one call at
-// a time for all of a transport, and gives a compound to the end of each SSRC that is in it.
-type controlEnd struct {
-	end
-	transport *transport
-	ssrc      uint32
-}
-
-// Write implements io.Writer.
-func (c *controlEnd) Write(compound []byte) (int, error) {
-	s := &c.transport.streams
-	now := c.transport.engine.now()
-	s.mu.Lock()
-	out, in := s.outs[c.ssrc], s.bySSRC[c.ssrc]
-	s.mu.Unlock()
-	switch {
-	case out != nil:
-		out.Receive(compound, now)
-	case in != nil:
-		for p, rest, ok := feedback.Next(compound); ok; p, rest, ok = feedback.Next(rest) {
-			if sr, ok := p.SenderReport(); ok && sr.SSRC == c.ssrc {
-				in.encoding.SenderReport(sr, now)
+// receiveControl takes an RTCP compound as it left SRTP. Each packet in it goes to the streams of ours that it is about, and sender
+// reports to the stream they are of. See peer.Handler.
+func (t *transport) receiveControl(compound []byte, _ int) {
+	now := t.engine.now()
+	for rest := compound; ; {
+		p, after, ok := feedback.Next(rest)
+		if !ok {
+			return
+		}
+		raw := rest[:len(rest)-len(after)]
+		rest = after
+		if sr, ok := p.SenderReport(); ok {
+			if r := t.streams.incoming(sr.SSRC); r != nil {
+				r.encoding.SenderReport(sr, now)
 			}
 		}
+		t.estimator.receive(p, now)
+		t.streams.concerned(p, func(out *sfu.Subscription) { out.Receive(raw, now) })
 	}
-	return len(compound), nil
 }
 
-// end is the other half of what pion wants of a buffer: nobody reads from it.
-type end struct{}
+// incoming is the route of the client's stream with that SSRC, nil when there is none.
+func (s *streams) incoming(ssrc uint32) *route {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.bySSRC[ssrc]
+}
 
-// Read implements io.Reader.
-func (end) Read([]byte) (int, error) { return 0, io.EOF }
-
-// Close implements io.Closer.
-func (end) Close() error { return nil }
+// concerned calls f for each stream of ours that an RTCP packet is about.
+func (s *streams) concerned(p feedback.Packet, f func(*sfu.Subscription)) {
+	call := func(ssrc uint32) {
+		s.mu.Lock()
+		out := s.outs[ssrc]
+		s.mu.Unlock()
+		if out != nil {
+			f(out)
+		}
+	}
+	media, about := p.Media()
+	switch {
+	case !about:
+		p.Reports(func(r feedback.Report) { call(r.SSRC) })
+	case p.Type == feedback.TypePayload && p.Format == feedback.FormatFIR: // it names its media one by one
+		for b := p.Body[4:]; len(b) >= 8; b = b[8:] {
+			call(binary.BigEndian.Uint32(b))
+		}
+	default:
+		call(media)
+	}
+}

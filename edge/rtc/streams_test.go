@@ -5,7 +5,6 @@ import (
 	"testing"
 
 	"github.com/pion/rtp"
-	"github.com/pion/transport/v5/packetio"
 	"portico/edge/sfu"
 	"portico/edge/sfu/feedback"
 )
@@ -40,9 +39,7 @@ func (i *incoming) take(ssrc uint32, payloadType uint8, seq uint16, payload []by
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	if _, err := i.buffer(packetio.RTPBufferPacket, ssrc).Write(raw); err != nil {
-		i.t.Fatal(err)
-	}
+	i.receive(raw, -1)
 }
 
 // arrives makes an incoming from an offer whose m-lines are all published.
@@ -109,9 +106,7 @@ func TestSimulcastBySSRC(t *testing.T) {
 	}
 	// The report of a stream of repairs says nothing of the media.
 	sr := feedback.AppendSenderReport(nil, feedback.SenderReport{SSRC: 28694245, NTP: 1 << 40, Timestamp: 5})
-	if _, err := in.buffer(packetio.RTCPBufferPacket, 28694245).Write(sr); err != nil {
-		t.Fatal(err)
-	}
+	in.receiveControl(sr, -1)
 	for _, track := range in.engine.tracks {
 		if r, ok := track.encoding.Report(1, in.engine.now()); !ok || r.LastSR != 0 {
 			t.Errorf("layer %s: %+v", track.rid, r)

@@ -1,6 +1,7 @@
 package rtc
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -9,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/pion/webrtc/v4"
+	"portico/edge/peer"
 	"portico/edge/sfu"
 	"portico/edge/sfu/feedback"
 	"portico/shared/task"
@@ -25,7 +26,7 @@ type transport struct {
 
 	timeline feedback.Timeline // of all that the client publishes here
 	streams  streams
-	carrier  atomic.Pointer[peer] // what packets are sent through; nil before the first offer
+	way      atomic.Pointer[peer.Conn] // what packets are sent through; nil before the first offer
 
 	// The Engine's mu guards these.
 	sessions map[string]*session
@@ -34,10 +35,16 @@ type transport struct {
 	offers   int               // waiting for their answers
 	removals int               // of candidates, waiting to be handled
 	gone     bool              // no longer known: failed or left
-	writer   *sfu.Writer       // made with the first subscription
+
+	estimator estimator
+	steering  steering
+	sending   []*mline // what it sends, in the order of their beginning; the Engine's mu guards it
+
+	worker atomic.Pointer[worker] // chosen with the first subscription, under the Engine's mu
+	number uint16                 // the last packet's transport-wide one; the worker's
 
 	// Only the loop's functions touch these.
-	peer        *peer
+	carrier     *carrier
 	local       local
 	offer       *offer   // the client's last with an m-line in use
 	idle        bool     // since then there was one without
@@ -103,13 +110,13 @@ func (t *transport) connect(o *offer) error {
 	moved := t.offer != nil && t.offer.tag != o.tag
 	// See ended. With new credentials as well, or while nothing is connected yet, there is nothing to wait for. With another
 	// certificate there is another association (RFC 8842 section 4).
-	anew := t.peer == nil || t.lost || moved && (restarts || t.connecting) || o.fingerprint != t.offer.fingerprint
+	anew := t.carrier == nil || t.lost || moved && (restarts || t.connecting) || o.fingerprint != t.offer.fingerprint
 	t.moved = moved && !anew
 	switch {
 	case t.down:
 		return errGone
 	case anew:
-		certificate, err := t.engine.certificates.get(time.Now())
+		certificate, err := t.engine.certificates.Get(time.Now())
 		if err != nil {
 			return fmt.Errorf("make a certificate: %w", err)
 		}
@@ -117,7 +124,7 @@ func (t *transport) connect(o *offer) error {
 			return err
 		}
 	case restarts:
-		l, err := t.peer.restart(o)
+		l, err := t.carrier.restart(o)
 		if err != nil {
 			return err
 		}
@@ -147,17 +154,17 @@ func (t *transport) addOffered() {
 
 // begin makes the PeerConnection for an offer, in place of one that the client has ended.
 func (t *transport) begin(o *offer, id identity) error {
-	if t.peer != nil {
-		t.peer.close()
+	if t.carrier != nil {
+		t.carrier.conn.Close()
 		t.forgetCandidates()
 	}
-	p, err := newPeer(t, id)
+	c, err := newCarrier(t, id)
 	if err != nil {
 		return err
 	}
-	t.peer, t.lost, t.connecting = p, false, true
-	t.carrier.Store(p)
-	if t.local, err = p.start(o); err != nil {
+	t.carrier, t.lost, t.connecting = c, false, true
+	t.way.Store(c.conn)
+	if t.local, err = c.start(o); err != nil {
 		return err
 	}
 	t.addCandidates(t.waiting)
@@ -176,7 +183,7 @@ func (t *transport) ended() {
 	if t.moved {
 		t.moved = false
 		t.log.Debug("association begins anew")
-		err := t.begin(t.offer, identity{certificate: t.peer.identity.certificate, ufrag: t.local.ufrag, password: t.local.password})
+		err := t.begin(t.offer, identity{certificate: t.carrier.identity.certificate, ufrag: t.local.ufrag, password: t.local.password})
 		if err != nil {
 			t.log.Warn("association cannot be made anew", "err", err)
 			t.fail(ReasonICE)
@@ -188,10 +195,10 @@ func (t *transport) ended() {
 	if t.idle { // nobody needs it; the next offer may
 		return
 	}
-	gone := t.peer
+	gone := t.carrier
 	time.AfterFunc(offerGrace, func() {
 		_ = t.loop.Post(func() { // refused at the end
-			if t.lost && t.peer == gone {
+			if t.lost && t.carrier == gone {
 				t.fail(ReasonICE)
 			}
 		})
@@ -200,14 +207,12 @@ func (t *transport) ended() {
 
 // addCandidates hands candidates of the client to ICE, on the loop; before the first offer they wait.
 func (t *transport) addCandidates(candidates []string) {
-	if t.peer == nil {
+	if t.carrier == nil {
 		t.waiting = append(t.waiting, candidates...)
 		return
 	}
 	for _, c := range candidates {
-		if err := t.peer.pc.AddICECandidate(webrtc.ICECandidateInit{Candidate: c}); err != nil {
-			t.log.Debug("candidate ignored", "err", err)
-		}
+		t.carrier.addCandidate(c)
 	}
 }
 
@@ -221,11 +226,11 @@ func (t *transport) dropCandidates(gone map[string]bool) {
 
 // stateChanged looks at the state of the PeerConnection, on the loop.
 func (t *transport) stateChanged() {
-	if t.peer == nil || t.down {
+	if t.carrier == nil || t.down {
 		return
 	}
-	switch t.peer.pc.ConnectionState() {
-	case webrtc.PeerConnectionStateConnected:
+	switch t.carrier.conn.State() {
+	case peer.Connected:
 		t.connecting = false
 		if !t.ready {
 			t.ready = true
@@ -233,9 +238,9 @@ func (t *transport) stateChanged() {
 			t.events.TransportReady(t.id)
 		}
 		t.startSessions()
-	case webrtc.PeerConnectionStateFailed:
+	case peer.Failed:
 		t.fail(ReasonICE)
-	case webrtc.PeerConnectionStateClosed:
+	case peer.Closed:
 		t.ended()
 	}
 }
@@ -252,7 +257,7 @@ func (t *transport) startSessions() {
 func (t *transport) startSession(s *session) {
 	type start struct {
 		out *sfu.Subscription
-		in  *sfu.Encoding
+		in  []*sfu.Encoding
 	}
 	var starts []start
 	e := t.engine
@@ -266,16 +271,43 @@ func (t *transport) startSession(s *session) {
 		if l.out != nil {
 			t.streams.addOut(l.ssrc, l.out)
 			l.out.SetActive(l.active && l.open, e.now()) // it has no source yet: nothing is called
-			starts = append(starts, start{l.out, l.feed.encoding})
+			starts = append(starts, start{l.out, l.order(nil)})
+			t.send(l)
 		}
 	}
 	tracks := s.describe()
 	e.mu.Unlock()
 	for _, x := range starts {
-		x.out.SetSource(x.in, e.now())
+		if len(x.in) == 1 {
+			x.out.SetSource(x.in[0], e.now())
+		} else { // the smallest first; the next round of the steerer chooses
+			x.out.SetSources(x.in, e.now())
+			x.out.SetTarget(sfu.All(0), sfu.ReasonNone, e.now())
+		}
 	}
 	t.log.Info("session ready", "session", s.id, "publishes", s.publishes)
 	t.events.SessionReady(t.id, s.id, tracks)
+}
+
+// send makes the steerer look after an m-line. The Engine's mu is held.
+func (t *transport) send(l *mline) {
+	if len(t.sending) == 0 {
+		t.engine.senders = append(t.engine.senders, t)
+	}
+	t.sending = append(t.sending, l)
+}
+
+// unsend ends that. The Engine's mu is held.
+func (t *transport) unsend(l *mline) {
+	i := slices.Index(t.sending, l)
+	if i < 0 {
+		return
+	}
+	t.sending = slices.Delete(t.sending, i, i+1)
+	if len(t.sending) == 0 {
+		senders := t.engine.senders
+		t.engine.senders = slices.Delete(senders, slices.Index(senders, t), slices.Index(senders, t)+1)
+	}
 }
 
 // pictureChanged lets the owner of a publication know of a new size. The reader of the encoding calls it.
@@ -350,42 +382,47 @@ func (t *transport) shut() {
 		return
 	}
 	t.down = true
-	if t.peer != nil {
-		t.peer.close()
+	if t.carrier != nil {
+		t.carrier.conn.Close()
 	}
 	t.engine.mu.Lock()
-	writer := t.writer
-	t.engine.mu.Unlock()
-	if writer != nil {
-		writer.Close()
+	if w := t.worker.Load(); w != nil {
+		w.transports--
 	}
-	t.engine.mu.Lock()
 	delete(t.engine.running, t)
 	t.engine.mu.Unlock()
 	t.loop.Stop()
 }
 
-// writerFor is the Writer of the transport's subscriptions. The Engine's mu is held.
-func (t *transport) writerFor() *sfu.Writer {
-	if t.writer == nil {
-		t.writer = sfu.NewWriter(t.engine.now)
+// workerFor is the worker of the transport's subscriptions. The Engine's mu is held.
+func (t *transport) workerFor() *worker {
+	w := t.worker.Load()
+	if w == nil {
+		w = t.engine.leastBusy()
+		w.transports++
+		t.worker.Store(w)
 	}
-	return t.writer
+	return w
 }
 
-// WriteRTP implements sfu.Sink.
-func (t *transport) WriteRTP(packet []byte) error {
-	if p := t.carrier.Load(); p != nil {
-		return p.writeRTP(packet)
+// WriteRTP implements sfu.Sink. Only the transport's worker calls it.
+func (t *transport) WriteRTP(packet []byte, seqAt int) error {
+	c := t.way.Load()
+	if c == nil {
+		return errGone
 	}
-	return errGone
+	if seqAt != 0 {
+		t.number++
+		binary.BigEndian.PutUint16(packet[seqAt:], t.number)
+	}
+	t.estimator.sent(packet, t.number, seqAt != 0, t.engine.now())
+	return c.WriteRTP(t.worker.Load().outlet, packet)
 }
 
-// WriteRTCP implements sfu.Sink; it also carries what upstreams ask for. It only queues, so that any goroutine may call it.
+// WriteRTCP implements sfu.Sink; it also carries what upstreams ask for. Any goroutine may call it.
 func (t *transport) WriteRTCP(compound []byte) error {
-	if p := t.carrier.Load(); p != nil {
-		p.control.send(compound)
-		return nil
+	if c := t.way.Load(); c != nil {
+		return c.WriteRTCP(compound)
 	}
 	return errGone
 }

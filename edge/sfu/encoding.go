@@ -1,9 +1,9 @@
 package sfu
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"portico/edge/sfu/feedback"
 	"portico/shared/rtp/history"
@@ -11,26 +11,43 @@ import (
 	"portico/shared/rtp/seqnum"
 )
 
-// Packets kept for retransmission: about 2 s of video at 2 Mbit/s, 2.5 s of audio.
-const (
-	videoHistory = 512
-	audioHistory = 128
+// What is kept to be sent again and for those who join: the packets of so long, but no more of them than this, in so many blocks.
+var (
+	videoHistory = history.Config{Packets: 1024, Blocks: 160, Keep: 1250 * time.Millisecond}
+	audioHistory = history.Config{Packets: 256, Blocks: 16, Keep: 1250 * time.Millisecond}
 )
 
 // EncodingConfig is what an Encoding is made of.
 type EncodingConfig struct {
 	Video       bool
-	Codec       string // lower case; decides how key frames are found
+	Codec       string // lower case; decides how key frames and layers are found
 	ClockRate   int    // ticks a second
 	PayloadType uint8
-	NACK        bool // lost packets are asked for again
-	// AudioLevel is the id of the header extension with the audio level (RFC 6464), 0 without.
-	AudioLevel uint8
-	Upstream   Upstream
+	NACK        bool       // lost packets are asked for again
+	Extensions  Extensions // ids at the sender; the transport-wide number is not looked at
+	Upstream    Upstream
 	// Timeline is shared by all encodings of one source; nil gives the encoding its own.
 	Timeline *feedback.Timeline
 	// Picture, if set, is told the size of the first key frame and of each with another size. Ingest calls it; it must not block.
 	Picture func(width, height int)
+	// Level, if set, is told the audio level of each packet that has one and is not muted: RFC 6464, in -dBov, 0 (loudest) to 127.
+	// Ingest calls it; it must not block.
+	Level func(level uint8, voice bool, now int64)
+}
+
+// Extensions are the ids of the header extensions at one end, 0 for those that were not negotiated.
+type Extensions struct {
+	AudioLevel           uint8 // RFC 6464
+	TransportSeq         uint8 // the transport-wide sequence number
+	DependencyDescriptor uint8 // RTP payload format for AV1, appendix A
+}
+
+func (x Extensions) pack() uint32 {
+	return uint32(x.AudioLevel) | uint32(x.TransportSeq)<<8 | uint32(x.DependencyDescriptor)<<16
+}
+
+func unpack(n uint32) Extensions {
+	return Extensions{AudioLevel: uint8(n), TransportSeq: uint8(n >> 8), DependencyDescriptor: uint8(n >> 16)}
 }
 
 // Encoding is one incoming RTP stream. Make it with NewEncoding. Ingest is for one goroutine at a time; everything else is
@@ -38,12 +55,18 @@ type EncodingConfig struct {
 type Encoding struct {
 	config  EncodingConfig
 	inspect inspect.Inspector // nil: no key frames to wait for
+	frames  inspect.FrameInspector
 	history *history.Ring[packet]
 
 	payloadType atomic.Uint32
-	audioLevel  atomic.Uint32
-	subscribers atomic.Pointer[[]*Subscription] // copied on change, under mu
-	nacks       []uint16                        // scratch of Ingest
+	extensions  atomic.Uint32
+	groups      atomic.Pointer[[]*group] // copied on change, under mu
+
+	// Only Ingest touches these.
+	nacks        []uint16
+	dependencies inspect.Dependencies
+	lastFrame    inspect.Frame
+	lastStamp    uint32
 
 	mu        sync.Mutex // guards the fields below; held for a few instructions per packet, never while calling out
 	numbers   seqnum.Unwrapper
@@ -52,24 +75,15 @@ type Encoding struct {
 	keyFrames feedback.KeyFrames
 	report    report
 	epoch     uint32 // counts breaks: restarts of the sender, and unmuting
+	order     int64  // counts packets kept
+	stamp     uint32 // timestamp of the newest packet
+	newest    entrance
+	rates     *rates // of video
 	muted     bool
 	closed    bool
 	width     int
 	height    int
 	stats     EncodingStats
-}
-
-// packet is what is kept beside the bytes in the history.
-type packet struct {
-	arrival   int64
-	timestamp uint32
-	payload   uint16 // where it begins
-	padding   uint8
-	level     uint8 // audio level as on the wire
-	hasLevel  bool
-	marker    bool
-	keyFrame  bool
-	repair    bool
 }
 
 // report is the last sender report: the same moment on our clock and in the stream.
@@ -91,38 +105,42 @@ type EncodingStats struct {
 
 // NewEncoding makes an Encoding. Its owner calls Close.
 func NewEncoding(config EncodingConfig) *Encoding {
-	size := audioHistory
+	kept := audioHistory
 	if config.Video {
-		size = videoHistory
+		kept = videoHistory
 	}
 	if config.Timeline == nil {
 		config.Timeline = new(feedback.Timeline)
 	}
-	e := &Encoding{config: config, history: history.New[packet](size), reception: feedback.NewReception(config.ClockRate)}
+	e := &Encoding{config: config, history: history.New[packet](kept), reception: feedback.NewReception(config.ClockRate)}
 	if config.Video {
-		e.inspect = inspect.For(config.Codec)
+		e.inspect, e.frames, e.rates = inspect.For(config.Codec), inspect.FrameFor(config.Codec), new(rates)
 	}
-	e.payloadType.Store(uint32(config.PayloadType))
-	e.audioLevel.Store(uint32(config.AudioLevel))
-	e.subscribers.Store(new([]*Subscription))
+	e.groups.Store(new([]*group))
+	e.Renegotiated(config.PayloadType, config.Extensions)
 	return e
 }
 
-// Renegotiated sets what a new negotiation may change: the payload type and the id of the audio level extension.
-func (e *Encoding) Renegotiated(payloadType, audioLevel uint8) {
+// Renegotiated sets what a new negotiation may change: the payload type and the ids of extensions.
+func (e *Encoding) Renegotiated(payloadType uint8, x Extensions) {
 	e.payloadType.Store(uint32(payloadType))
-	e.audioLevel.Store(uint32(audioLevel))
+	e.extensions.Store(x.pack())
 }
 
 // Ingest takes one packet of this encoding as it left SRTP, at most MaxPacket bytes. It copies it and keeps no reference;
-// now is the time of arrival. ErrMalformed changes nothing but a count; after Close it gives ErrClosed.
-func (e *Encoding) Ingest(raw []byte, now int64) error { return e.ingest(raw, now, false) }
+// now is the time of arrival. The Writers with something to do go to wake, or are woken at once if it is nil. ErrMalformed changes
+// nothing but a count; after Close it gives ErrClosed.
+func (e *Encoding) Ingest(raw []byte, now int64, wake *Wake) error {
+	return e.ingest(raw, now, wake, false)
+}
 
 // IngestRepair takes a packet like Ingest that was restored from one of an RTX stream: it fills its place, and the statistics of
 // reception leave it out (RFC 4588 section 8.4).
-func (e *Encoding) IngestRepair(raw []byte, now int64) error { return e.ingest(raw, now, true) }
+func (e *Encoding) IngestRepair(raw []byte, now int64, wake *Wake) error {
+	return e.ingest(raw, now, wake, true)
+}
 
-func (e *Encoding) ingest(raw []byte, now int64, repair bool) error {
+func (e *Encoding) ingest(raw []byte, now int64, wake *Wake, repair bool) error {
 	h, ok := inspect.ParseHeader(raw)
 	if !ok || len(raw) > MaxPacket {
 		e.mu.Lock()
@@ -130,35 +148,52 @@ func (e *Encoding) ingest(raw []byte, now int64, repair bool) error {
 		e.mu.Unlock()
 		return ErrMalformed
 	}
-	var picture inspect.Picture
-	payload := h.Payload(raw)
-	if e.inspect != nil && len(payload) > 0 {
-		picture = e.inspect(payload)
-	}
 	p := packet{
-		arrival: now, timestamp: h.Timestamp, payload: uint16(h.Size), padding: uint8(h.Padding), marker: h.Marker,
-		keyFrame: picture.KeyFrame, repair: repair,
+		arrival: now, timestamp: h.Timestamp, payload: uint16(h.Size), padding: uint8(h.Padding), marker: h.Marker, repair: repair,
 	}
-	if level, ok := h.Extension(raw, uint8(e.audioLevel.Load())); ok && len(level) > 0 {
-		p.level, p.hasLevel = level[0], true
-	}
-	index, epoch, wishes, err := e.take(raw, &h, p, picture, now)
-	if wishes.keyFrame {
-		e.config.Upstream.RequestKeyFrame()
-	}
-	if len(wishes.packets) > 0 {
-		e.config.Upstream.RequestPackets(wishes.packets)
-	}
-	if wishes.picture {
-		e.config.Picture(picture.Width, picture.Height)
-	}
-	if index < 0 {
+	picture := e.look(raw, &h, &p)
+	entry, err := e.take(raw, &h, &p, picture, now)
+	e.ask(entry.wishes, picture)
+	if !entry.kept {
 		return err
 	}
-	for _, s := range *e.subscribers.Load() {
-		s.offer(e, index, epoch)
+	if p.hasLevel && e.config.Level != nil {
+		e.config.Level(p.level&0x7f, p.level&0x80 != 0, now)
+	}
+	for _, g := range *e.groups.Load() {
+		g.writer.push(g, entry.entry, p.first, wake)
 	}
 	return nil
+}
+
+// look finds out what can be told from the packet alone.
+func (e *Encoding) look(raw []byte, h *inspect.Header, p *packet) (picture inspect.Picture) {
+	x := unpack(e.extensions.Load())
+	if level, ok := h.Extension(raw, x.AudioLevel); ok && len(level) > 0 {
+		p.level, p.hasLevel = level[0], true
+	}
+	payload := h.Payload(raw)
+	if e.inspect == nil || len(payload) == 0 {
+		return picture
+	}
+	picture = e.inspect(payload)
+	p.keyFrame = picture.KeyFrame
+	if at, n, ok := h.ExtensionAt(raw, x.DependencyDescriptor); ok {
+		p.descriptorAt, p.descriptorSize = uint16(at), uint8(n)
+		if p.frame, ok = e.dependencies.Read(raw[at : at+n]); ok {
+			return picture
+		}
+	}
+	if e.frames == nil {
+		return picture
+	}
+	var ok bool
+	if p.frame, ok = e.frames(payload); ok {
+		e.lastFrame, e.lastStamp = p.frame, p.timestamp
+	} else if p.timestamp == e.lastStamp { // the rest of what the one before began
+		p.frame.Spatial, p.frame.Temporal, p.frame.Layered = e.lastFrame.Spatial, e.lastFrame.Temporal, e.lastFrame.Layered
+	}
+	return picture
 }
 
 // wishes is what take leaves to be done without the lock.
@@ -167,27 +202,47 @@ type wishes struct {
 	packets           []uint16
 }
 
-// take is the part of Ingest under the lock: it puts the packet into its place. index is negative when it has none.
-func (e *Encoding) take(raw []byte, h *inspect.Header, p packet, picture inspect.Picture, now int64) (int64, uint32, wishes, error) {
+// ask does what is wished.
+func (e *Encoding) ask(w wishes, picture inspect.Picture) {
+	if w.keyFrame {
+		e.config.Upstream.RequestKeyFrame()
+	}
+	if len(w.packets) > 0 {
+		e.config.Upstream.RequestPackets(w.packets)
+	}
+	if w.picture {
+		e.config.Picture(picture.Width, picture.Height)
+	}
+}
+
+// taken is what became of a packet.
+type taken struct {
+	entry
+	wishes
+	kept bool
+}
+
+// take is the part of Ingest under the lock: it puts the packet into its place.
+func (e *Encoding) take(raw []byte, h *inspect.Header, p *packet, picture inspect.Picture, now int64) (t taken, err error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	var w wishes
 	if e.closed {
-		return -1, 0, w, ErrClosed
+		return t, ErrClosed
 	}
 	if uint32(h.PayloadType) != e.payloadType.Load() {
 		e.stats.Drops[DropForeignPayload]++
-		return -1, 0, w, nil
+		return t, nil
 	}
 	if p.repair && !e.numbers.Near(h.Sequence) { // what comes again begins nothing
 		e.stats.Drops[DropStrange]++
-		return -1, 0, w, nil
+		return t, nil
 	}
+	before := e.numbers.Highest()
 	index, result := e.numbers.Next(h.Sequence)
 	switch result {
 	case seqnum.Strange:
 		e.stats.Drops[DropStrange]++
-		return -1, 0, w, nil
+		return t, nil
 	case seqnum.Restarted:
 		e.epoch++
 		e.report.known = false
@@ -197,21 +252,32 @@ func (e *Encoding) take(raw []byte, h *inspect.Header, p packet, picture inspect
 	if e.muted {
 		e.count(index, p)
 		e.stats.Drops[DropMuted]++
-		return -1, 0, w, nil
+		return t, nil
 	}
-	if !e.history.Put(index, raw, p) {
+	p.came = e.order + 1
+	p.first = index > before && (p.timestamp != e.stamp || e.order == 0)
+	if !e.history.Put(index, raw, *p, now) {
 		e.stats.Drops[DropDuplicate]++
-		return -1, 0, w, nil
+		return t, nil
+	}
+	e.order++
+	if index > before {
+		e.stamp = p.timestamp
 	}
 	e.count(index, p)
 	e.stats.Packets++
 	e.stats.Bytes += uint64(len(raw))
-	w = e.wishes(index, picture, now)
-	return index, e.epoch, w, nil
+	e.remember(index, p)
+	if e.rates != nil && len(raw) > int(p.payload)+int(p.padding) {
+		e.rates.add(raw, h, p, now)
+	}
+	t.wishes = e.wishes(index, picture, now)
+	t.entry, t.kept = entry{index: index, order: p.came, epoch: e.epoch}, true
+	return t, nil
 }
 
 // count lets the statistics of reception know of a packet. It is called with the lock held.
-func (e *Encoding) count(index int64, p packet) {
+func (e *Encoding) count(index int64, p *packet) {
 	if !p.repair {
 		e.reception.Packet(index, p.timestamp, p.arrival)
 	}
@@ -253,8 +319,8 @@ func (e *Encoding) SenderReport(sr feedback.SenderReport, now int64) {
 	send := !e.muted && !e.closed
 	e.mu.Unlock()
 	if send {
-		for _, s := range *e.subscribers.Load() {
-			s.offerReport(e)
+		for _, g := range *e.groups.Load() {
+			g.writer.report(g)
 		}
 	}
 }
@@ -318,7 +384,8 @@ func (e *Encoding) Close() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.closed = true
-	e.subscribers.Store(new([]*Subscription))
+	e.groups.Store(new([]*group))
+	e.history.Release()
 }
 
 // lastReport returns the last sender report, if it belongs to the present epoch.
@@ -326,21 +393,4 @@ func (e *Encoding) lastReport() (report, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.report, e.report.known && e.report.epoch == e.epoch
-}
-
-func (e *Encoding) attach(s *Subscription) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.closed {
-		return
-	}
-	list := append(slices.Clip(*e.subscribers.Load()), s)
-	e.subscribers.Store(&list)
-}
-
-func (e *Encoding) detach(s *Subscription) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	list := slices.DeleteFunc(slices.Clone(*e.subscribers.Load()), func(other *Subscription) bool { return other == s })
-	e.subscribers.Store(&list)
 }

@@ -40,7 +40,7 @@ func TestAnswersOnRTX(t *testing.T) {
 	if sr := to.reports[len(to.reports)-1]; sr.Packets != 10 || sr.Octets != uint32(10*len(keyFrame)) {
 		t.Errorf("the report counts what was sent again: %+v", sr)
 	}
-	s.Renegotiated(100, 0, 0)
+	s.Renegotiated(100, 0, Extensions{})
 	b.now += 1000 * ms
 	s.Receive(feedback.AppendNACK(nil, 1, 0xaaaa, []uint16{lost[0].header.Sequence}), b.now)
 	b.writer.drain()
@@ -54,7 +54,7 @@ func TestRepairs(t *testing.T) {
 	b := newBench(t, true)
 	_, to := b.subscribe(true)
 	repair := func(seq uint16) {
-		if err := b.enc.IngestRepair(raw(96, seq, b.ts, interFrame), b.now); err != nil {
+		if err := b.enc.IngestRepair(raw(96, seq, b.ts, interFrame), b.now, nil); err != nil {
 			t.Fatal(err)
 		}
 		b.writer.drain()

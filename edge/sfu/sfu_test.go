@@ -36,7 +36,7 @@ type sink struct {
 	fail    error
 }
 
-func (s *sink) WriteRTP(raw []byte) error {
+func (s *sink) WriteRTP(raw []byte, seqAt int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h, ok := inspect.ParseHeader(raw)
@@ -100,7 +100,7 @@ func newBench(t testing.TB, video bool) *bench {
 }
 
 func (b *bench) encoding(video bool) *Encoding {
-	config := EncodingConfig{Video: video, Codec: "opus", ClockRate: 48_000, PayloadType: 111, AudioLevel: 1, Upstream: b.up}
+	config := EncodingConfig{Video: video, Codec: "opus", ClockRate: 48_000, PayloadType: 111, Extensions: Extensions{AudioLevel: 1}, Upstream: b.up}
 	if video {
 		config = EncodingConfig{Video: true, Codec: "vp8", ClockRate: 90_000, PayloadType: 96, NACK: true, Upstream: b.up}
 	}
@@ -109,7 +109,7 @@ func (b *bench) encoding(video bool) *Encoding {
 
 func (b *bench) subscribe(video bool) (*Subscription, *sink) {
 	to := &sink{}
-	config := SubscriptionConfig{ClockRate: 48_000, SSRC: 0xaaaa, PayloadType: 100, AudioLevel: 5, Sink: to, Writer: b.writer}
+	config := SubscriptionConfig{ClockRate: 48_000, SSRC: 0xaaaa, PayloadType: 100, Extensions: Extensions{AudioLevel: 5}, Sink: to, Writer: b.writer}
 	if video {
 		config.Video, config.ClockRate = true, 90_000
 	}
@@ -141,7 +141,7 @@ func raw(pt uint8, seq uint16, ts uint32, payload []byte) []byte {
 // send gives one video packet to the encoding and lets the writer work.
 func (b *bench) send(seq uint16, payload []byte) {
 	b.t.Helper()
-	if err := b.enc.Ingest(raw(96, seq, b.ts, payload), b.now); err != nil {
+	if err := b.enc.Ingest(raw(96, seq, b.ts, payload), b.now, nil); err != nil {
 		b.t.Fatal(err)
 	}
 	b.writer.drain()
@@ -193,7 +193,7 @@ func TestAudioStartsAtOnceAndKeepsItsLevel(t *testing.T) {
 	b := newBench(t, false)
 	_, to := b.subscribe(false)
 	packet := append([]byte{0x90, 111, 0, 1, 0, 0, 0, 9, 0, 0, 0, 1, 0xbe, 0xde, 0, 1, 0x10, 0xb3, 0, 0}, "sound"...)
-	if err := b.enc.Ingest(packet, b.now); err != nil {
+	if err := b.enc.Ingest(packet, b.now, nil); err != nil {
 		t.Fatal(err)
 	}
 	b.writer.drain()
@@ -297,7 +297,7 @@ func TestPaddingIsLeftOut(t *testing.T) {
 	padding := func(seq uint16) {
 		p := append(raw(96, seq, b.ts, nil), 0, 0, 0, 4)
 		p[0] |= 0x20
-		if err := b.enc.Ingest(p, b.now); err != nil {
+		if err := b.enc.Ingest(p, b.now, nil); err != nil {
 			t.Fatal(err)
 		}
 		b.writer.drain()
@@ -322,11 +322,11 @@ func TestRefuses(t *testing.T) {
 	_, to := b.subscribe(true)
 	b.send(1, keyFrame)
 	b.send(1, keyFrame)
-	if err := b.enc.Ingest(raw(97, 2, 0, interFrame), b.now); err != nil {
+	if err := b.enc.Ingest(raw(97, 2, 0, interFrame), b.now, nil); err != nil {
 		t.Error(err)
 	}
 	for _, bad := range [][]byte{nil, {0x80}, raw(96, 3, 0, nil)[:11], append(raw(96, 3, 0, nil), make([]byte, MaxPacket)...)} {
-		if err := b.enc.Ingest(bad, b.now); !errors.Is(err, ErrMalformed) {
+		if err := b.enc.Ingest(bad, b.now, nil); !errors.Is(err, ErrMalformed) {
 			t.Errorf("Ingest(%d bytes): %v", len(bad), err)
 		}
 	}
@@ -358,7 +358,7 @@ func TestSenderReports(t *testing.T) {
 	at := feedback.ToNTP(start + int64(time.Hour))
 	b.ts = 900_000
 	b.send(1, keyFrame)
-	if err := sound.Ingest(raw(111, 1, 480_000, []byte("x")), b.now); err != nil {
+	if err := sound.Ingest(raw(111, 1, 480_000, []byte("x")), b.now, nil); err != nil {
 		t.Fatal(err)
 	}
 	b.writer.drain()
@@ -412,13 +412,13 @@ func TestReceiverReport(t *testing.T) {
 
 func TestWriterEnds(t *testing.T) {
 	b := newBench(t, false)
-	w := NewWriter(func() int64 { return b.now })
+	w := NewWriter(func() int64 { return b.now }, nil)
 	to := &sink{}
 	got := make(chan struct{}, 100)
 	s := NewSubscription(SubscriptionConfig{ClockRate: 48_000, Sink: notify{to, got}, Writer: w})
 	s.SetSource(b.enc, b.now)
 	for seq := range uint16(50) {
-		if err := b.enc.Ingest(raw(111, seq, 1, []byte("x")), b.now); err != nil {
+		if err := b.enc.Ingest(raw(111, seq, 1, []byte("x")), b.now, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -427,12 +427,12 @@ func TestWriterEnds(t *testing.T) {
 	}
 	w.Close()
 	w.Close()
-	if err := b.enc.Ingest(raw(111, 51, 1, []byte("x")), b.now); err != nil {
+	if err := b.enc.Ingest(raw(111, 51, 1, []byte("x")), b.now, nil); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
-	if len(to.packets) != 50 || s.queued.Load() != 0 {
-		t.Errorf("%d packets, %d queued", len(to.packets), s.queued.Load())
+	if len(to.packets) != 50 || s.controls.Load() != 0 {
+		t.Errorf("%d packets, %d queued", len(to.packets), s.controls.Load())
 	}
 }
 
@@ -441,9 +441,9 @@ type notify struct {
 	got chan struct{}
 }
 
-func (n notify) WriteRTP(raw []byte) error {
+func (n notify) WriteRTP(raw []byte, seqAt int) error {
 	defer func() { n.got <- struct{}{} }()
-	return n.sink.WriteRTP(raw)
+	return n.sink.WriteRTP(raw, seqAt)
 }
 
 // FuzzReceive gives a subscription any RTCP, and an encoding any packet.
@@ -456,7 +456,7 @@ func FuzzReceive(f *testing.F) {
 		s, to := b.subscribe(true)
 		b.send(1, keyFrame)
 		s.Receive(compound, b.now)
-		_ = b.enc.Ingest(packet, b.now)
+		_ = b.enc.Ingest(packet, b.now, nil)
 		for p, rest, ok := feedback.Next(compound); ok; p, rest, ok = feedback.Next(rest) {
 			if sr, ok := p.SenderReport(); ok {
 				b.enc.SenderReport(sr, b.now)

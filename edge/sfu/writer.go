@@ -1,63 +1,134 @@
 package sfu
 
-import "sync"
-
-// Writer is one goroutine that sends for Subscriptions: those of one transport, or several transports' at once where their
-// sinks never block. Make it with NewWriter.
-type Writer struct {
-	clock   func() int64
-	wake    chan struct{} // one token: there is something to do
-	done    chan struct{}
-	scratch []byte
-
-	mu     sync.Mutex // guards the fields below; held for a few instructions
-	queue  []item
-	spare  []item // the array the goroutine has finished with, to be filled next
-	closed bool
-}
-
-// item is one thing to do: send a packet, send one again, send a report.
-type item struct {
-	sub    *Subscription
-	enc    *Encoding
-	index  int64 // of the packet; of a resend the outgoing number
-	epoch  uint32
-	pauses uint32
-	kind   itemKind
-}
-
-type itemKind uint8
-
-const (
-	itemPacket itemKind = iota
-	itemResend
-	itemReport
+import (
+	"sync"
+	"sync/atomic"
+	"time"
 )
 
-// NewWriter starts a Writer. clock gives the present time. Its owner calls Close.
-func NewWriter(clock func() int64) *Writer {
+// Bounds of what waits in a Writer. Time is bounded by maxAge.
+const (
+	videoQueue  = 384 // packets of one encoding; then the rest of the picture and no more
+	audioQueue  = 64
+	queueSlack  = 128 // for the rest of a picture
+	maxControls = 512 // things asked of one Subscription
+)
+
+// runLength is how many packets of one encoding each Subscription handles in turn: few enough that all stay in the processor's
+// cache while they go to one receiver after another.
+const runLength = 32
+
+// Writer is one goroutine that sends for Subscriptions: those of one transport, or many transports' where their sinks never
+// block. Make it with NewWriter.
+type Writer struct {
+	clock func() int64
+	flush func()
+	wake  chan struct{} // one token: there is something to do
+	done  chan struct{}
+	delay atomic.Int64
+
+	mu       sync.Mutex // guards the fields below, and of each group those it says; held for a few instructions
+	pending  bool       // something was queued since the last time all was taken
+	ready    [kinds][]*group
+	controls []control
+	closed   bool
+
+	// Only the goroutine touches these.
+	taken       [kinds][]*group
+	takenOrders []control
+	run         [runLength]slot
+	single      slot // for what is sent again
+}
+
+// Sound goes before pictures: there is little of it, and it is missed first.
+const (
+	kindAudio = iota
+	kindVideo
+	kinds
+)
+
+// control is one thing asked of a Subscription.
+type control struct {
+	sub  *Subscription
+	seq  uint16 // of a resend
+	kind controlKind
+}
+
+type controlKind uint8
+
+const (
+	controlResend controlKind = iota
+	controlStart              // begin, from the history if that is possible
+	controlPad
+)
+
+// NewWriter starts a Writer. clock gives the present time. flush, if not nil, is called on the Writer's goroutine each time that
+// it has done all that was queued. Its owner calls Close.
+func NewWriter(clock func() int64, flush func()) *Writer {
 	w := newWriter(clock)
-	go w.run()
+	w.flush = flush
+	go w.loop()
 	return w
 }
 
 func newWriter(clock func() int64) *Writer {
-	return &Writer{
-		clock: clock, wake: make(chan struct{}, 1), done: make(chan struct{}), scratch: make([]byte, headroom+MaxPacket),
+	return &Writer{clock: clock, wake: make(chan struct{}, 1), done: make(chan struct{})}
+}
+
+// Delay is how long the packets sent last had waited: what an overloaded edge adds.
+func (w *Writer) Delay() time.Duration { return time.Duration(w.delay.Load()) }
+
+// push queues a packet for a group of Subscriptions; first says that a picture begins with it.
+func (w *Writer) push(g *group, e entry, first bool, wake *Wake) {
+	w.mu.Lock()
+	n := len(g.queue)
+	if w.closed || n > 0 && g.lost > 0 || n >= g.limit && first || n >= g.limit+queueSlack {
+		g.lost++
+		w.mu.Unlock()
+		return
+	}
+	e.lost, g.lost = g.lost, 0
+	g.queue = append(g.queue, e)
+	anew := w.enter(g)
+	w.mu.Unlock()
+	if anew {
+		wake.add(w)
 	}
 }
 
-// push queues an item; false after Close. What a Subscription may queue is bounded by itself.
-func (w *Writer) push(it item) bool {
+// enter makes a group one that has something to do. mu is held; the result goes to Wake.
+func (w *Writer) enter(g *group) (anew bool) {
+	if !g.entered {
+		g.entered = true
+		w.ready[g.kind] = append(w.ready[g.kind], g)
+	}
+	anew, w.pending = !w.pending, true
+	return anew
+}
+
+// report lets the Subscriptions of a group send sender reports.
+func (w *Writer) report(g *group) {
+	w.mu.Lock()
+	g.report = true
+	anew := !w.closed && w.enter(g)
+	w.mu.Unlock()
+	if anew {
+		w.signal()
+	}
+}
+
+// order queues what is asked of one Subscription, which bounds it; false after Close.
+func (w *Writer) order(c control) bool {
 	w.mu.Lock()
 	if w.closed {
 		w.mu.Unlock()
 		return false
 	}
-	w.queue = append(w.queue, it)
-	first := len(w.queue) == 1
+	w.controls = append(w.controls, c)
+	anew := !w.pending
+	w.pending = true
 	w.mu.Unlock()
-	if first {
+	if anew {
 		w.signal()
 	}
 	return true
@@ -70,7 +141,7 @@ func (w *Writer) signal() {
 	}
 }
 
-func (w *Writer) run() {
+func (w *Writer) loop() {
 	defer close(w.done)
 	for range w.wake {
 		if !w.drain() {
@@ -82,28 +153,82 @@ func (w *Writer) run() {
 // drain does all that is queued; false when the Writer is closed.
 func (w *Writer) drain() bool {
 	for {
-		w.mu.Lock()
-		batch := w.queue
-		w.queue, w.spare = w.spare[:0], nil
-		closed := w.closed
-		w.mu.Unlock()
-		if closed {
-			return false
+		some, closed := w.take()
+		if closed || !some {
+			return !closed
 		}
-		if len(batch) == 0 {
-			w.mu.Lock()
-			w.spare = batch
-			w.mu.Unlock()
-			return true
+		w.work(w.taken[kindAudio])
+		for i := range w.takenOrders {
+			c := &w.takenOrders[i]
+			c.sub.obey(w, c)
+			*c = control{}
 		}
-		now := w.clock()
-		for i := range batch {
-			batch[i].sub.process(batch[i], w.scratch, now)
-			batch[i] = item{}
+		w.work(w.taken[kindVideo])
+		if w.flush != nil {
+			w.flush()
 		}
-		w.mu.Lock()
-		w.spare = batch
-		w.mu.Unlock()
+	}
+}
+
+// take takes over what is queued.
+func (w *Writer) take() (some, closed bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed || !w.pending {
+		return false, w.closed
+	}
+	w.pending = false
+	w.controls, w.takenOrders = w.takenOrders[:0], w.controls
+	for kind := range w.ready {
+		w.ready[kind], w.taken[kind] = w.taken[kind][:0], w.ready[kind]
+		for _, g := range w.taken[kind] {
+			g.entered = false
+			g.queue, g.taken = g.taken[:0], g.queue
+			g.reportTaken, g.report = g.report, false
+		}
+	}
+	return true, false
+}
+
+// work lets the Subscriptions of each group send what was taken.
+func (w *Writer) work(groups []*group) {
+	for i, g := range groups {
+		for rest := g.taken; len(rest) > 0; {
+			n := min(len(rest), runLength)
+			w.load(g, rest[:n])
+			w.forward(g, w.run[:n])
+			rest = rest[n:]
+		}
+		if g.reportTaken {
+			now := w.clock()
+			for _, s := range *g.subs.Load() {
+				s.sendReport(g.enc, now)
+			}
+		}
+		groups[i] = nil
+	}
+}
+
+// load copies a run from the history.
+func (w *Writer) load(g *group, entries []entry) {
+	for i, e := range entries {
+		t := &w.run[i]
+		t.entry = e
+		t.load(g.enc)
+	}
+}
+
+// forward lets each Subscription of the group send the run.
+func (w *Writer) forward(g *group, run []slot) {
+	now := w.clock()
+	if run[0].ok {
+		w.delay.Store(now - run[0].arrival)
+	}
+	for i, s := range *g.subs.Load() {
+		if i%16 == 15 { // the time that the others took counts
+			now = w.clock()
+		}
+		s.forward(g.enc, run, now)
 	}
 }
 
@@ -114,4 +239,25 @@ func (w *Writer) Close() {
 	w.mu.Unlock()
 	w.signal()
 	<-w.done
+}
+
+// Wake collects the Writers that have got something to do, so that each is woken once for many packets. The zero value is ready;
+// it belongs to one goroutine. A nil one wakes at once.
+type Wake struct{ writers []*Writer }
+
+func (k *Wake) add(w *Writer) {
+	if k == nil {
+		w.signal()
+		return
+	}
+	k.writers = append(k.writers, w)
+}
+
+// Done wakes the Writers.
+func (k *Wake) Done() {
+	for i, w := range k.writers {
+		w.signal()
+		k.writers[i] = nil
+	}
+	k.writers = k.writers[:0]
 }

@@ -6,11 +6,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
+
+	"portico/shared/udpbatch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -37,40 +40,49 @@ func TestProtocolOf(t *testing.T) {
 	}
 }
 
-// pair is a Door and a socket that talks to it; read keeps reading media until the Door is closed.
+// pair is a Door and a socket that talks to it; media is what its readers hear.
 func pair(t testing.TB) (d *Door, peer *net.UDPConn, media chan []byte) {
 	t.Helper()
-	listen := func() *net.UDPConn {
-		c, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return c
+	port, err := udpbatch.Listen("127.0.0.1:0", udpbatch.Options{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	d, peer, media = New(listen()), listen(), make(chan []byte, 100)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		b := make([]byte, 2000)
-		for {
-			n, _, err := d.Media().ReadFrom(b)
-			if err != nil {
-				return
+	if peer, err = net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)}); err != nil {
+		t.Fatal(err)
+	}
+	d, media = Over(port), make(chan []byte, 100)
+	var readers sync.WaitGroup
+	for i := range d.Sockets() {
+		some := false
+		readers.Go(func() {
+			err := d.Read(i, func(b []byte, from netip.AddrPort) {
+				some = true
+				if from != peer.LocalAddr().(*net.UDPAddr).AddrPort() && from != d.Addr() {
+					t.Errorf("media from %v", from)
+				}
+				media <- bytes.Clone(b)
+			}, func() {
+				if !some {
+					t.Error("an end without media")
+				}
+				some = false
+			})
+			if !errors.Is(err, net.ErrClosed) {
+				t.Errorf("reading ended with %v", err)
 			}
-			media <- bytes.Clone(b[:n])
-		}
-	}()
+		})
+	}
 	t.Cleanup(func() {
 		_ = d.Close()
 		_ = peer.Close()
-		<-done
+		readers.Wait()
 	})
 	return d, peer, media
 }
 
 func send(t testing.TB, peer *net.UDPConn, d *Door, b []byte) {
 	t.Helper()
-	if _, err := peer.WriteTo(b, d.Media().LocalAddr()); err != nil {
+	if _, err := peer.WriteTo(b, d.LocalAddr()); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -100,13 +112,16 @@ func TestEachGetsItsOwn(t *testing.T) {
 		}
 		last = from
 	}
-	if got := d.Stats(); got != (Stats{Unknown: 2}) {
+	if got := d.Stats(); got.Unknown != 2 || got.QUICDropped != 0 {
 		t.Errorf("%+v", got)
 	}
+	to := peer.LocalAddr().(*net.UDPAddr).AddrPort()
 	for name, write := range map[string]func() (int, error){
-		"media": func() (int, error) { return d.Media().WriteTo([]byte("m"), last) },
-		"pion": func() (int, error) {
-			return d.Media().WriteToAddrPort([]byte("p"), peer.LocalAddr().(*net.UDPAddr).AddrPort())
+		"media": func() (int, error) { return d.WriteTo([]byte("m"), to) },
+		"batch": func() (int, error) {
+			batch := d.NewBatch(0, udpbatch.Limits{})
+			batch.Commit(copy(batch.Space(), "b"), to)
+			return batch.Flush()
 		},
 		"quic": func() (int, error) { return d.QUIC().WriteTo([]byte("q"), last) },
 	} {
@@ -118,6 +133,12 @@ func TestEachGetsItsOwn(t *testing.T) {
 			t.Errorf("%s: the peer got %q, %v", name, b[:n], err)
 		}
 	}
+	if _, err := d.QUIC().WriteTo([]byte("q"), &net.UnixAddr{Name: "x"}); err == nil {
+		t.Error("QUIC wrote to what is no address of UDP")
+	}
+	if d.Mode() == "" || d.Mode() == "plain" && d.Why() == "" || d.Addr().String() != d.QUIC().LocalAddr().String() {
+		t.Errorf("%v is %q because of %q", d.Addr(), d.Mode(), d.Why())
+	}
 }
 
 func TestSlowQUICCostsOnlyItself(t *testing.T) {
@@ -127,7 +148,7 @@ func TestSlowQUICCostsOnlyItself(t *testing.T) {
 		d.quic.deliver([]byte("\xc0"), from)
 	}
 	d.quic.deliver(make([]byte, maxPacket+1), from)
-	if got := d.Stats(); got != (Stats{QUICDropped: 8}) {
+	if got := d.Stats(); got.Unknown != 0 || got.QUICDropped != 8 {
 		t.Errorf("%+v", got)
 	}
 	send(t, peer, d, []byte("\x80rtp"))
@@ -209,53 +230,73 @@ func TestNoDeadlinesForWriting(t *testing.T) {
 	}
 }
 
+// What comes joined is told apart datagram by datagram.
+func TestMixedRun(t *testing.T) {
+	d, _, media := pair(t)
+	batch := d.NewBatch(0, udpbatch.Limits{})
+	const count = 30
+	for i := range byte(count) {
+		first := byte(0x80)
+		if i%3 == 0 {
+			first = 0xc0
+		}
+		batch.Commit(copy(batch.Space(), []byte{first, i}), d.Addr())
+	}
+	if n, err := batch.Flush(); n != count || err != nil {
+		t.Fatal(n, err)
+	}
+	b := make([]byte, 10)
+	for i := range byte(count) {
+		if i%3 != 0 {
+			if got := <-media; !bytes.Equal(got, []byte{0x80, i}) {
+				t.Errorf("media got %x, want number %d", got, i)
+			}
+		} else if n, _, err := d.QUIC().ReadFrom(b); err != nil || !bytes.Equal(b[:n], []byte{0xc0, i}) {
+			t.Errorf("QUIC got %x (%v), want number %d", b[:n], err, i)
+		}
+	}
+}
+
 // Neither side allocates for a packet.
 func TestAllocations(t *testing.T) {
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	port, err := udpbatch.Listen("127.0.0.1:0", udpbatch.Options{Sockets: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := New(conn)
-	defer func() { _ = d.Close() }()
-	self := conn.LocalAddr().(*net.UDPAddr).AddrPort()
+	d, heard, done := Over(port), make(chan struct{}), make(chan error)
+	go func() { done <- d.Read(0, func([]byte, netip.AddrPort) { heard <- struct{}{} }, nil) }()
 	b, rtp, quic := make([]byte, 1500), []byte("\x80rtp"), []byte("\x40short")
 	if n := testing.AllocsPerRun(200, func() {
-		_, _ = d.Media().WriteToUDPAddrPort(quic, self)
-		_, _ = d.Media().WriteToUDPAddrPort(rtp, self)
-		if _, _, err := d.Media().ReadFromUDPAddrPort(b); err != nil { // both, since the first is not media
-			t.Fatal(err)
-		}
+		_, _ = d.WriteTo(quic, d.Addr())
+		_, _ = d.WriteTo(rtp, d.Addr())
+		<-heard
 		_, from, err := d.QUIC().ReadFrom(b)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_, _ = d.QUIC().WriteTo(rtp, from)
-		if _, _, err := d.Media().ReadFromUDPAddrPort(b); err != nil {
-			t.Fatal(err)
-		}
+		<-heard
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
+	_ = d.Close()
+	if err := <-done; !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
 }
 
-func BenchmarkMedia(b *testing.B) {
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	d := New(conn)
-	defer func() { _ = d.Close() }()
-	self := conn.LocalAddr().(*net.UDPAddr).AddrPort()
-	packet, buffer := append([]byte{0x80}, make([]byte, 1199)...), make([]byte, 1500)
-	for name, read := range map[string]func([]byte) (int, netip.AddrPort, error){
-		"socket": conn.ReadFromUDPAddrPort, "door": d.Media().ReadFromUDPAddrPort,
-	} {
+// BenchmarkSort is what the Door adds to a datagram.
+func BenchmarkSort(b *testing.B) {
+	d, _, _ := pair(b)
+	peer := netip.MustParseAddrPort("192.0.2.1:9")
+	buffer := make([]byte, maxPacket)
+	for name, first := range map[string]byte{"media": 0x80, "quic": 0x40} {
 		b.Run(name, func(b *testing.B) {
+			packet := append([]byte{first}, make([]byte, 1199)...)
 			b.ReportAllocs()
 			for b.Loop() {
-				_, _ = conn.WriteToUDPAddrPort(packet, self)
-				if _, _, err := read(buffer); err != nil {
-					b.Fatal(err)
+				if !d.sort(packet, peer) {
+					_, _, _ = d.QUIC().ReadFrom(buffer)
 				}
 			}
 		})

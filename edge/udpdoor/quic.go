@@ -26,7 +26,7 @@ type packet struct {
 
 var packets = sync.Pool{New: func() any { return new(packet) }}
 
-// QUIC is the side of QUIC: a net.PacketConn. One goroutine at a time reads, any number may write.
+// QUIC is the side of QUIC: a net.PacketConn. One goroutine at a time reads, any number may write, a datagram each.
 //
 // It deliberately has no SyscallConn: a QUIC library that gets hold of the socket reads from it, past the Door, and forbids
 // fragmentation for media too.
@@ -105,8 +105,17 @@ func (q *QUIC) addr(from netip.AddrPort) net.Addr {
 	return a
 }
 
+// errAddress is the answer to an address that is not one of UDP.
+var errAddress = errors.New("udpdoor: no address of UDP")
+
 // WriteTo implements net.PacketConn.
-func (q *QUIC) WriteTo(b []byte, to net.Addr) (int, error) { return q.door.conn.WriteTo(b, to) }
+func (q *QUIC) WriteTo(b []byte, to net.Addr) (int, error) {
+	a, ok := to.(*net.UDPAddr)
+	if !ok {
+		return 0, errAddress
+	}
+	return q.door.port.WriteTo(b, a.AddrPort())
+}
 
 // Close closes the Door.
 func (q *QUIC) Close() error { return q.door.Close() }
@@ -114,7 +123,7 @@ func (q *QUIC) Close() error { return q.door.Close() }
 func (q *QUIC) end() { q.once.Do(func() { close(q.closed) }) }
 
 // LocalAddr implements net.PacketConn.
-func (q *QUIC) LocalAddr() net.Addr { return q.door.conn.LocalAddr() }
+func (q *QUIC) LocalAddr() net.Addr { return q.door.port.LocalAddr() }
 
 // SetReadDeadline implements net.PacketConn: it also ends a read that waits already, if the deadline has passed or passes then.
 func (q *QUIC) SetReadDeadline(t time.Time) error {
@@ -160,7 +169,7 @@ func (q *QUIC) SetWriteDeadline(time.Time) error { return errWriteDeadline }
 // SetDeadline fails, as SetWriteDeadline does.
 func (q *QUIC) SetDeadline(time.Time) error { return errWriteDeadline }
 
-// SetReadBuffer does nothing: the Door has enlarged the socket's buffers already.
+// SetReadBuffer does nothing: the sockets' buffers are large already.
 func (q *QUIC) SetReadBuffer(int) error { return nil }
 
 // SetWriteBuffer does nothing, as SetReadBuffer.

@@ -210,7 +210,11 @@ func (o *outlet) run(ctx context.Context, session *webtransport.Session) {
 // carry writes the subscription's id and then what is queued, until there is no more or the stream is reset by either side.
 func (o *outlet) carry(ctx context.Context, stream stream) {
 	stop := context.AfterFunc(ctx, func() { stream.CancelWrite(o.resetCode()) })
-	defer stop()
+	defer func() {
+		if stop() && ctx.Err() != nil { // it came first, and what should have run will not
+			stream.CancelWrite(o.resetCode())
+		}
+	}()
 	defer stream.CancelRead(codeEnded) // nothing is expected from there
 	if _, err := stream.Write(o.sub.head[:]); err != nil {
 		return

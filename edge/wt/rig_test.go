@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -22,6 +23,7 @@ import (
 
 	"portico/edge/udpdoor"
 	"portico/shared/conference"
+	"portico/shared/udpbatch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -52,25 +54,21 @@ func (r *rig) SessionFailed(_, session, reason string) { r.told <- "failed " + s
 
 func newRig(t testing.TB, change func(*Config)) *rig {
 	t.Helper()
-	conn, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	port, err := udpbatch.Listen("127.0.0.1:0", udpbatch.Options{Sockets: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	door := udpdoor.New(conn)
+	door := udpdoor.Over(port)
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
-		for b := make([]byte, 1500); ; {
-			if _, _, err := door.Media().ReadFromUDPAddrPort(b); err != nil {
-				return
-			}
-		}
+		_ = door.Read(0, func([]byte, netip.AddrPort) {}, nil) // until it is closed
 	}()
 	config := Config{Conn: door.QUIC(), Key: testKey, Lead: -1}
 	if change != nil {
 		change(&config)
 	}
-	r := &rig{t: t, url: "https://" + conn.LocalAddr().String() + "/", told: make(chan string, 1000)}
+	r := &rig{t: t, url: "https://" + port.LocalAddr().String() + "/", told: make(chan string, 1000)}
 	if r.s, err = New(config); err != nil {
 		t.Fatal(err)
 	}

@@ -12,7 +12,7 @@ var browserPackages = []string{
 var purePackages = []string{
 	"shared/jsonvalue", "shared/conference", "shared/layout", "shared/token", "shared/engineio", "shared/socketio",
 	"shared/portalproto", "shared/rtp", "shared/meshproto", "shared/relayproto", "shared/placement",
-	"edge/sfu/layer", "edge/sfu/feedback", "edge/sfu/bitrate", "relay/audiomix", "relay/videomix",
+	"edge/sfu/layer", "edge/sfu/feedback", "edge/sfu/bitrate", "edge/sfu/speakers", "relay/audiomix", "relay/videomix",
 }
 
 // impureImports are what a pure package must do without.
@@ -64,7 +64,10 @@ var single = []struct {
 	{"nhooyr.io/websocket", []string{"shared/wsconn"}, "its limits and closing rules are handled in one place, and the browser build does without it"},
 	{"github.com/hashicorp/memberlist", []string{"shared/cluster"}, "its hooks run under its lock, which one package knows about"},
 	{"github.com/pion/turn/", []string{"relay/turnserver"}, "it admits every peer; nothing may use it without our checks around it"},
-	{"github.com/pion/webrtc/", []string{"edge/rtc", "tools/pionpeer"}, "everything else sees the interfaces of sfu and client, so that the media path can leave pion"},
+	{"github.com/pion/webrtc/", []string{"tools/pionpeer"}, "the edge's connections are edge/peer's, which needs what it keeps to itself; natively it is only a client"},
+	{"github.com/pion/ice/", []string{"edge/peer", "tools/loadtest", "tools/pionpeer"}, "connections are made in one place; the load generator's are its own, to be light"},
+	{"github.com/pion/dtls/", []string{"edge/peer", "tools/loadtest"}, "as ICE"},
+	{"github.com/pion/srtp/", []string{"edge/peer", "tools/loadtest"}, "contexts of SRTP must not be shared, which one package knows about"},
 	{"github.com/quic-go/", []string{"edge/wt"}, "what a client may open and for how long is bounded in one place, and drafts of WebTransport change"},
 	{"github.com/prometheus/", []string{"shared/metrics"}, "names are checked there, and parts only offer snapshots"},
 	{"github.com/BurntSushi/toml", []string{"shared/config"}, "every settings file is read with the same faults"},
@@ -82,7 +85,7 @@ var layers = map[string][]string{
 	"edge/portal":  {"edge/room", "edge/sioserver", "edge/store"},
 	"edge/restapi": {"edge/store"},
 	"edge/mesh":    {"edge/room"},
-	"edge/rtc":     {"edge/sfu"},
+	"edge/rtc":     {"edge/peer", "edge/sfu"},
 	"edge/jobs":    {"edge/room"},
 
 	"relay":           {"relay/config", "relay/node"},

@@ -173,20 +173,20 @@ func TestKeyFrames(t *testing.T) {
 	if k.Due(now) || k.Wanted() {
 		t.Error("nobody asked")
 	}
-	if !k.Request(now) || k.Request(now+ms) || k.Request(now+200*ms) {
+	if !k.Request(now) || k.Request(now+ms) || k.Request(now+499*ms) {
 		t.Error("want the first at once, the next later")
 	}
-	if !k.Due(now + 250*ms) {
+	if !k.Due(now + 500*ms) {
 		t.Error("no second try")
 	}
-	if k.Due(now+600*ms) || !k.Due(now+750*ms) {
-		t.Error("the third try comes 500 ms after the second")
+	if k.Due(now+1499*ms) || !k.Due(now+1500*ms) {
+		t.Error("the third try comes a second after the second")
 	}
 	k.Arrived()
 	if k.Wanted() || k.Due(now+int64(time.Hour)) {
 		t.Error("asks for what came")
 	}
-	if k.Request(now+900*ms) || !k.Request(now+1000*ms) {
+	if k.Request(now+1999*ms) || !k.Request(now+2000*ms) {
 		t.Error("the pause begins with the last request")
 	}
 }

@@ -4,8 +4,8 @@ import "time"
 
 // How often key frames are asked for.
 const (
-	keyFramePause = 250 * time.Millisecond // between two requests
-	keyFrameMax   = 2 * time.Second        // the pause doubles up to this while no key frame comes
+	keyFramePause = 500 * time.Millisecond // between two requests, so that there are two a second at most
+	keyFrameMax   = 4 * time.Second        // the pause doubles up to this while no key frame comes
 )
 
 // KeyFrames merges the wishes for a key frame of one encoding into few requests: the first goes out at once, those that come
@@ -13,7 +13,7 @@ const (
 type KeyFrames struct {
 	wanted bool
 	sent   int64 // when the last request went out; 0: never
-	pause  int64 // until the next may
+	pause  int64 // until the next may; 0: the shortest
 }
 
 // Request notes that somebody needs a key frame. It returns true when a request is to be sent now.
@@ -24,7 +24,7 @@ func (k *KeyFrames) Request(now int64) bool {
 
 // Due tells whether a request is to be sent now: one is wanted and the last is long enough ago.
 func (k *KeyFrames) Due(now int64) bool {
-	if !k.wanted || k.sent != 0 && now-k.sent < k.pause {
+	if !k.wanted || k.sent != 0 && now-k.sent < max(k.pause, int64(keyFramePause)) {
 		return false
 	}
 	k.sent = now
@@ -38,5 +38,5 @@ func (k *KeyFrames) Wanted() bool { return k.wanted }
 // Arrived notes that a key frame came: everybody who waited has it.
 func (k *KeyFrames) Arrived() {
 	k.wanted = false
-	k.pause = int64(keyFramePause)
+	k.pause = 0
 }

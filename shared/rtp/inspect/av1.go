@@ -1,7 +1,10 @@
 package inspect
 
 // Types of OBUs.
-const obuSequenceHeader = 1
+const (
+	obuSequenceHeader    = 1
+	obuTemporalDelimiter = 2
+)
 
 // AV1 reads a payload of the RTP payload format for AV1 (AOMedia, version 1.0, section 4.4). Its first byte has Z Y W W N: begins
 // with the rest of an OBU, ends with a part of one, 2 bits number of OBUs, first packet of a coded video sequence, which is a

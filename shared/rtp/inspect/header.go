@@ -95,6 +95,15 @@ func (h *Header) Extension(packet []byte, id uint8) ([]byte, bool) {
 	return nil, false
 }
 
+// ExtensionAt is like Extension, and tells where in packet the element's content stands and how long it is, 0 to 255 bytes.
+func (h *Header) ExtensionAt(packet []byte, id uint8) (at, n int, ok bool) {
+	element, ok := h.Extension(packet, id)
+	if !ok {
+		return 0, 0, false
+	}
+	return cap(packet) - cap(element), len(element), true // the element is a part of packet with the same end
+}
+
 func oneByteElement(b []byte, id uint8) ([]byte, bool) {
 	for len(b) > 0 {
 		if b[0] == 0 { // padding

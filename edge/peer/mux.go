@@ -1,4 +1,4 @@
-package rtc
+package peer
 
 import (
 	"encoding/binary"
@@ -15,24 +15,27 @@ import (
 
 // Bounds of what the mux keeps.
 const (
-	maxDatagram = 1600 // bytes; longer ones are cut, and then fail to authenticate
+	maxDatagram = 1600 // bytes; longer ones are dropped
 	muxQueue    = 512  // datagrams waiting for one transport
-	muxPeers    = 64   // addresses of one transport's client
+	muxPeers    = 64   // addresses of one client
 )
 
-// udpMux shares the UDP socket among the transports: it implements ice.UDPMux. A client's address belongs to the transport
-// whose ICE user name a binding request from there carries, and to nothing else: not to one that merely sends there, so that no
-// client can take another's packets away by naming its address as a candidate.
-type udpMux struct {
-	conn     net.PacketConn
-	udp      *net.UDPConn // conn if it is one: it reads and writes without allocating
+// holdTime is how long an address stays with the Conn that an authentic packet came to from there, whoever else claims it.
+const holdTime = int64(time.Second)
+
+// mux tells which Conn a datagram is for. A client's address belongs to the Conn whose ICE user name a binding request from there
+// carries, and to nothing else: not to one that merely sends there, so that no client can take another's packets away by naming its
+// address as a candidate; and not as long as another's media come from there.
+type mux struct {
+	port     *Port
 	loopback bool
-	done     chan struct{}
 	dropped  atomic.Uint64 // datagrams for which there was no room
+	version  atomic.Uint64 // counts changes of media
 
 	mu     sync.RWMutex // guards the fields below
 	ufrags [2]map[string]*muxConn
 	peers  map[netip.AddrPort]*muxConn
+	media  map[netip.AddrPort]*Conn // who gets SRTP from there; outlives a restart of ICE
 	closed bool
 }
 
@@ -58,70 +61,43 @@ type datagram struct {
 
 var datagrams = sync.Pool{New: func() any { return new(datagram) }}
 
-// newUDPMux starts reading from conn. Close ends it.
-func newUDPMux(conn net.PacketConn, loopback bool) *udpMux {
-	m := &udpMux{conn: conn, loopback: loopback, done: make(chan struct{}), peers: make(map[netip.AddrPort]*muxConn)}
-	m.udp, _ = conn.(*net.UDPConn)
+func newMux(port *Port, loopback bool) *mux {
+	m := &mux{port: port, loopback: loopback, peers: make(map[netip.AddrPort]*muxConn), media: make(map[netip.AddrPort]*Conn)}
 	for i := range m.ufrags {
 		m.ufrags[i] = make(map[string]*muxConn)
 	}
-	go m.run()
 	return m
 }
 
-func (m *udpMux) run() {
-	defer close(m.done)
+// deliver hands a datagram to ICE.
+func (m *mux) deliver(b []byte, from netip.AddrPort, now int64) {
+	if len(b) > maxDatagram {
+		m.dropped.Add(1)
+		return
+	}
+	c := m.find(b, from, now)
+	if c == nil {
+		return
+	}
 	d := datagrams.Get().(*datagram)
-	failures := 0
-	for {
-		from, err := m.read(d)
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) || m.isClosed() {
-				return
-			}
-			// An ICMP error about some peer, or a datagram that was too long. What does not pass must not eat the processor.
-			if failures++; failures > 100 {
-				time.Sleep(10 * time.Millisecond)
-			}
-			continue
-		}
-		failures = 0
-		d.from = netip.AddrPortFrom(from.Addr().Unmap(), from.Port())
-		if c := m.find(d.data[:d.n], d.from); c != nil {
-			select {
-			case c.queue <- d:
-				d = datagrams.Get().(*datagram)
-			default:
-				m.dropped.Add(1)
-			}
-		}
+	d.from, d.n = from, copy(d.data[:], b)
+	select {
+	case c.queue <- d:
+	default:
+		datagrams.Put(d)
+		m.dropped.Add(1)
 	}
 }
 
-func (m *udpMux) isClosed() bool {
+// mediaOf is the Conn that media from an address are for; nil for nobody.
+func (m *mux) mediaOf(from netip.AddrPort) *Conn {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return m.closed
+	return m.media[from]
 }
 
-func (m *udpMux) read(d *datagram) (from netip.AddrPort, err error) {
-	if m.udp != nil {
-		d.n, from, err = m.udp.ReadFromUDPAddrPort(d.data[:])
-		return from, err
-	}
-	n, address, err := m.conn.ReadFrom(d.data[:])
-	if err != nil {
-		return from, err
-	}
-	d.n = n
-	if udp, ok := address.(*net.UDPAddr); ok {
-		return udp.AddrPort(), nil
-	}
-	return from, errors.New("rtc: not a UDP address")
-}
-
-// find is the connection that a datagram belongs to, nil when it belongs to none.
-func (m *udpMux) find(b []byte, from netip.AddrPort) *muxConn {
+// find is the connection that a datagram for ICE belongs to, nil when it belongs to none.
+func (m *mux) find(b []byte, from netip.AddrPort, now int64) *muxConn {
 	m.mu.RLock()
 	known := m.peers[from]
 	m.mu.RUnlock()
@@ -141,6 +117,9 @@ func (m *udpMux) find(b []byte, from netip.AddrPort) *muxConn {
 	if m.ufrags[c.family][ufrag] != c { // removed meanwhile
 		return nil
 	}
+	if holder := m.media[from]; holder != nil && holder != c.owner && now-holder.heard.Load() < holdTime {
+		return nil
+	}
 	if len(c.peers) >= muxPeers {
 		delete(m.peers, c.peers[0])
 		c.peers = c.peers[1:]
@@ -150,7 +129,48 @@ func (m *udpMux) find(b []byte, from netip.AddrPort) *muxConn {
 	}
 	m.peers[from] = c
 	c.peers = append(c.peers, from)
+	m.hold(c.owner, from)
 	return c
+}
+
+// hold gives media from an address to a Conn. mu is held.
+func (m *mux) hold(owner *Conn, from netip.AddrPort) {
+	holder := m.media[from]
+	if holder == owner {
+		return
+	}
+	if holder != nil {
+		holder.addresses = remove(holder.addresses, from)
+	}
+	if len(owner.addresses) >= muxPeers {
+		delete(m.media, owner.addresses[0])
+		owner.addresses = owner.addresses[1:]
+	}
+	m.media[from] = owner
+	owner.addresses = append(owner.addresses, from)
+	m.version.Add(1)
+}
+
+// leave forgets a Conn that has ended.
+func (m *mux) leave(c *Conn) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, from := range c.addresses {
+		if m.media[from] == c {
+			delete(m.media, from)
+		}
+	}
+	c.addresses = nil
+	m.version.Add(1)
+}
+
+func remove(list []netip.AddrPort, gone netip.AddrPort) []netip.AddrPort {
+	for i, a := range list {
+		if a == gone {
+			return append(list[:i], list[i+1:]...)
+		}
+	}
+	return list
 }
 
 // bindingUser reads the user name of a STUN binding request (RFC 8489 section 5: type, length, magic cookie, transaction;
@@ -178,9 +198,16 @@ func bindingUser(b []byte) (string, bool) {
 	return "", false
 }
 
+// muxOf is the mux as the ICE agent of one Conn sees it. It implements ice.UDPMux.
+type muxOf struct {
+	*mux
+	owner *Conn
+}
+
 // GetConn implements ice.UDPMux: the connection of the ICE user name ufrag for the family of the local address. Each caller
 // closes what it gets; the last one's Close takes the connection out.
-func (m *udpMux) GetConn(ufrag string, local net.Addr) (net.PacketConn, error) {
+func (o muxOf) GetConn(ufrag string, local net.Addr) (net.PacketConn, error) {
+	m := o.mux
 	family := familyIPv6
 	if udp, ok := local.(*net.UDPAddr); ok && udp.IP.To4() != nil {
 		family = familyIPv4
@@ -192,26 +219,29 @@ func (m *udpMux) GetConn(ufrag string, local net.Addr) (net.PacketConn, error) {
 	}
 	c := m.ufrags[family][ufrag]
 	if c == nil {
-		c = &muxConn{mux: m, ufrag: ufrag, family: family, queue: make(chan *datagram, muxQueue)}
+		c = &muxConn{mux: m, owner: o.owner, ufrag: ufrag, family: family, queue: make(chan *datagram, muxQueue)}
 		m.ufrags[family][ufrag] = c
+	}
+	if c.owner != o.owner {
+		return nil, errUfragInUse
 	}
 	c.users++
 	return &muxShare{muxConn: c, closed: make(chan struct{})}, nil
 }
 
 // RemoveConnByUfrag implements ice.UDPMux.
-func (m *udpMux) RemoveConnByUfrag(ufrag string) {
+func (m *mux) RemoveConnByUfrag(ufrag string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, family := range m.ufrags {
 		if c := family[ufrag]; c != nil {
-			m.remove(c)
+			m.take(c)
 		}
 	}
 }
 
-// remove takes a connection out. mu is held.
-func (m *udpMux) remove(c *muxConn) {
+// take takes a connection out. mu is held.
+func (m *mux) take(c *muxConn) {
 	if m.ufrags[c.family][c.ufrag] == c {
 		delete(m.ufrags[c.family], c.ufrag)
 	}
@@ -224,8 +254,8 @@ func (m *udpMux) remove(c *muxConn) {
 }
 
 // GetListenAddresses implements ice.UDPMux: the socket's address, or all of the host's when it listens on all.
-func (m *udpMux) GetListenAddresses() []net.Addr {
-	local, ok := m.conn.LocalAddr().(*net.UDPAddr)
+func (m *mux) GetListenAddresses() []net.Addr {
+	local, ok := m.port.sockets.LocalAddr().(*net.UDPAddr)
 	if !ok {
 		return nil
 	}
@@ -253,23 +283,21 @@ func (m *udpMux) GetListenAddresses() []net.Addr {
 	return list
 }
 
-// Close implements io.Closer: it closes the socket and returns when nothing is read any more.
-func (m *udpMux) Close() error {
+// Close implements ice.UDPMux. The Port is not an agent's to close.
+func (muxOf) Close() error { return nil }
+
+func (m *mux) close() {
 	m.mu.Lock()
-	closed := m.closed
+	defer m.mu.Unlock()
 	m.closed = true
-	m.mu.Unlock()
-	var err error
-	if !closed {
-		err = m.conn.Close()
-	}
-	<-m.done
-	return err
 }
+
+var errUfragInUse = errors.New("peer: user name is in use")
 
 // muxConn is what the socket is for one ICE user name and family. The mux's mu guards users and peers.
 type muxConn struct {
-	mux    *udpMux
+	mux    *mux
+	owner  *Conn
 	ufrag  string
 	family int
 	queue  chan *datagram
@@ -278,14 +306,7 @@ type muxConn struct {
 }
 
 // forget drops an address that another connection has now. The mux's mu is held.
-func (c *muxConn) forget(from netip.AddrPort) {
-	for i, p := range c.peers {
-		if p == from {
-			c.peers = append(c.peers[:i], c.peers[i+1:]...)
-			return
-		}
-	}
-}
+func (c *muxConn) forget(from netip.AddrPort) { c.peers = remove(c.peers, from) }
 
 // muxShare is one user's hold on a muxConn. It implements net.PacketConn and ice.AddrPortReaderWriter.
 type muxShare struct {
@@ -324,17 +345,14 @@ func (s *muxShare) WriteToAddrPort(b []byte, to netip.AddrPort) (int, error) {
 		return 0, net.ErrClosed
 	default:
 	}
-	if s.mux.udp != nil {
-		return s.mux.udp.WriteToUDPAddrPort(b, to)
-	}
-	return s.mux.conn.WriteTo(b, net.UDPAddrFromAddrPort(to))
+	return s.mux.port.sockets.WriteTo(b, to)
 }
 
 // WriteTo implements net.PacketConn.
 func (s *muxShare) WriteTo(b []byte, to net.Addr) (int, error) {
 	udp, ok := to.(*net.UDPAddr)
 	if !ok {
-		return 0, errors.New("rtc: not a UDP address")
+		return 0, errors.New("peer: not a UDP address")
 	}
 	return s.WriteToAddrPort(b, udp.AddrPort())
 }
@@ -346,14 +364,14 @@ func (s *muxShare) Close() error {
 		s.mux.mu.Lock()
 		defer s.mux.mu.Unlock()
 		if s.users--; s.users == 0 {
-			s.mux.remove(s.muxConn)
+			s.mux.take(s.muxConn)
 		}
 	})
 	return nil
 }
 
 // LocalAddr implements net.PacketConn.
-func (s *muxShare) LocalAddr() net.Addr { return s.mux.conn.LocalAddr() }
+func (s *muxShare) LocalAddr() net.Addr { return s.mux.port.sockets.LocalAddr() }
 
 // SetDeadline implements net.PacketConn; ICE uses it only to end reading, which Close does.
 func (s *muxShare) SetDeadline(time.Time) error { return nil }

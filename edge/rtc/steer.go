@@ -1,0 +1,344 @@
+package rtc
+
+import (
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"sync"
+	"time"
+
+	"portico/edge/sfu"
+	"portico/edge/sfu/bitrate"
+	"portico/edge/sfu/feedback"
+	"portico/shared/conference"
+)
+
+// How often it is decided anew what to send.
+const (
+	steerInterval = 100 * time.Millisecond
+	probeInterval = 10 * time.Millisecond // while some transport is probing
+)
+
+// estimator is a transport's view of its way to the client. The worker notes what it sends, the reader what the client says of it, the
+// steerer asks.
+type estimator struct {
+	mu  sync.Mutex // a leaf
+	est *bitrate.Estimator
+}
+
+// use calls f with the Estimator, which is made at the first use.
+func (b *estimator) use(now int64, f func(*bitrate.Estimator)) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.est == nil {
+		b.est = bitrate.New(bitrate.Config{}, now)
+	}
+	f(b.est)
+}
+
+// sent notes a packet with or without a transport-wide number.
+func (b *estimator) sent(packet []byte, number uint16, numbered bool, now int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.est == nil {
+		b.est = bitrate.New(bitrate.Config{}, now)
+	}
+	switch {
+	case !numbered:
+		b.est.SentPlain(len(packet), now)
+	case packet[0]&0x20 != 0 && int(packet[len(packet)-1]) >= len(packet)-12-maxHeaderExtension: // nothing but padding
+		b.est.SentPadding(number, len(packet), now)
+	default:
+		b.est.Sent(number, len(packet), now)
+	}
+}
+
+// maxHeaderExtension is the longest header extension of a packet of padding, in bytes.
+const maxHeaderExtension = 16
+
+// receive takes the RTCP packets that tell how our media arrive.
+func (b *estimator) receive(p feedback.Packet, now int64) {
+	switch {
+	case p.Type == feedback.TypeTransport && p.Format == formatTransportCC && len(p.Body) > 4:
+		b.use(now, func(e *bitrate.Estimator) { _ = e.Feedback(p.Body[4:], now) }) // what is malformed is of no use
+	case p.Type == feedback.TypePayload && p.Format == formatApplication:
+		if bps, ok := readREMB(p.Body); ok {
+			b.use(now, func(e *bitrate.Estimator) { e.REMB(bps, now) })
+		}
+	default:
+		p.Reports(func(r feedback.Report) {
+			b.use(now, func(e *bitrate.Estimator) { e.Report(r.FractionLost, roundTrip(r, now), now) })
+		})
+	}
+}
+
+// Formats of feedback that the forwarding core has no use for.
+const (
+	formatTransportCC = 15 // of TypeTransport
+	formatApplication = 15 // of TypePayload
+)
+
+// readREMB reads the rate of a REMB (draft-alvestrand-rmcat-remb-03 section 2.2): after the media SSRC "REMB", the number of SSRCs, an
+// exponent of 6 bits and a mantissa of 18.
+func readREMB(body []byte) (bps uint64, ok bool) {
+	if len(body) < 12 || string(body[4:8]) != "REMB" {
+		return 0, false
+	}
+	word := binary.BigEndian.Uint32(body[8:])
+	exponent, mantissa := word>>18&0x3f, uint64(word&0x3ffff)
+	if mantissa<<exponent>>exponent != mantissa {
+		return 1 << 62, true
+	}
+	return mantissa << exponent, true
+}
+
+// roundTrip is the time that a report block shows (RFC 3550 section 6.4.1), 0 when it shows none.
+func roundTrip(r feedback.Report, now int64) time.Duration {
+	if r.LastSR == 0 {
+		return 0
+	}
+	took := int32(uint32(feedback.ToNTP(now)>>16) - r.LastSR - r.Delay)
+	if took <= 0 || took > 60<<16 {
+		return 0
+	}
+	return time.Duration(took) * time.Second >> 16
+}
+
+// steerer decides what the transports send: one goroutine for all. Between its rounds nothing changes but by the clients' wishes.
+type steerer struct {
+	engine *Engine
+	end    chan struct{}
+	once   sync.Once // of closing end
+	done   chan struct{}
+
+	// The goroutine's own.
+	transports []*transport
+	rates      map[*sfu.Encoding][]sfu.LayerRate // of this round
+}
+
+func newSteerer(e *Engine) *steerer {
+	s := &steerer{engine: e, end: make(chan struct{}), done: make(chan struct{}), rates: make(map[*sfu.Encoding][]sfu.LayerRate)}
+	go s.run()
+	return s
+}
+
+func (s *steerer) close() {
+	s.once.Do(func() { close(s.end) })
+	<-s.done
+}
+
+func (s *steerer) run() {
+	defer close(s.done)
+	timer := time.NewTimer(steerInterval)
+	defer timer.Stop()
+	var steered int64
+	for {
+		select {
+		case <-timer.C:
+		case <-s.end:
+			return
+		}
+		now := s.engine.now()
+		probing := s.probe(now)
+		if now-steered >= int64(steerInterval) {
+			steered = now
+			s.round(now)
+		}
+		if probing {
+			timer.Reset(probeInterval)
+		} else {
+			timer.Reset(steerInterval)
+		}
+	}
+}
+
+// round decides for every transport that sends.
+func (s *steerer) round(now int64) {
+	e := s.engine
+	clear(s.rates)
+	e.mu.Lock()
+	s.transports = append(s.transports[:0], e.senders...)
+	for _, t := range s.transports {
+		t.steering.lineUp(t)
+	}
+	e.mu.Unlock()
+	for _, t := range s.transports {
+		t.steering.decide(s, t, now)
+	}
+}
+
+// probe lets the transports that are probing send padding, and tells whether there are some.
+func (s *steerer) probe(now int64) bool {
+	some := false
+	for _, t := range s.transports {
+		var bytes int
+		t.estimator.use(now, func(b *bitrate.Estimator) {
+			if b.Probing() {
+				some = true
+				_, bytes, _ = b.Probe(now)
+			}
+		})
+		if bytes > 0 {
+			t.steering.pad(bytes)
+		}
+	}
+	return some
+}
+
+// layers are an encoding's, measured once a round.
+func (s *steerer) layers(e *sfu.Encoding, now int64) []sfu.LayerRate {
+	rates, ok := s.rates[e]
+	if !ok {
+		rates = e.Layers(now)
+		s.rates[e] = rates
+	}
+	return rates
+}
+
+// steering is what a transport's subscriptions are given. It is the steerer's, but for what lineUp is given under the Engine's mu.
+type steering struct {
+	lines     []steeredLine
+	allocator bitrate.Allocator
+	demands   []bitrate.Demand
+	grants    []bitrate.Grant
+}
+
+// steeredLine is one m-line as of the beginning of a round.
+type steeredLine struct {
+	line    *mline
+	out     *sfu.Subscription
+	sources []*sfu.Encoding
+	adapts  bool
+	paused  bool
+	width   int // as displayed
+	height  int
+	hidden  bool
+	layers  []bitrate.Layer // scratch
+}
+
+// lineUp takes note of what the transport sends. The Engine's mu is held.
+func (s *steering) lineUp(t *transport) {
+	n := 0
+	for _, l := range t.sending {
+		if l.out == nil || l.session.ended {
+			continue
+		}
+		if n == len(s.lines) {
+			s.lines = append(s.lines, steeredLine{})
+			s.grants = append(s.grants, bitrate.Grant{})
+		}
+		x := &s.lines[n]
+		if x.line != l {
+			s.grants[n] = bitrate.Grant{}
+		}
+		x.line, x.out, x.adapts, x.paused = l, l.out, l.adapts, !l.active || !l.open
+		x.width, x.height, x.hidden = l.display.Width, l.display.Height, l.hidden
+		x.sources = l.order(x.sources[:0])
+		n++
+	}
+	clear(s.lines[n:])
+	s.lines, s.grants = s.lines[:n], s.grants[:n]
+}
+
+// order appends the encodings that an m-line chooses from, the smallest picture first. The Engine's mu is held.
+func (l *mline) order(list []*sfu.Encoding) []*sfu.Encoding {
+	if !l.adapts || l.feed.line == nil || len(l.feed.line.tracks) < 2 {
+		return append(list, l.feed.encoding)
+	}
+	for _, p := range l.feed.line.tracks {
+		list = append(list, p.encoding)
+	}
+	slices.SortStableFunc(list, func(a, b *sfu.Encoding) int { return cmp.Compare(area(a), area(b)) })
+	return list
+}
+
+// area is the size of an encoding's picture; one that has not come is the largest.
+func area(e *sfu.Encoding) int {
+	width, height := e.Size()
+	if width == 0 {
+		return 1 << 30
+	}
+	return width * height
+}
+
+// decide divides what there is among the subscriptions.
+func (s *steering) decide(steerer *steerer, t *transport, now int64) {
+	s.demands = s.demands[:0]
+	for i := range s.lines {
+		s.demands = append(s.demands, s.lines[i].demand(steerer, now))
+	}
+	var budget bitrate.Budget
+	t.estimator.use(now, func(b *bitrate.Estimator) {
+		b.Update(now)
+		budget = b.Budget()
+	})
+	s.allocator.Allocate(now, budget, s.demands, s.grants)
+	bytes := 0
+	t.estimator.use(now, func(b *bitrate.Estimator) {
+		b.Want(s.allocator.Wanted())
+		_, bytes, _ = b.Probe(now)
+	})
+	for i := range s.lines {
+		s.lines[i].apply(s.grants[i], now)
+	}
+	s.pad(bytes)
+}
+
+// demand is what an m-line would like to get.
+func (x *steeredLine) demand(steerer *steerer, now int64) bitrate.Demand {
+	d := bitrate.Demand{Kind: bitrate.Video, Width: x.width, Height: x.height, Hidden: x.hidden && x.adapts, Paused: x.paused}
+	if x.line.kind == conference.Audio {
+		d.Kind = bitrate.Audio
+	}
+	x.layers = x.layers[:0]
+	for i, e := range x.sources {
+		for _, r := range steerer.layers(e, now) {
+			x.layers = append(x.layers, bitrate.Layer{
+				Encoding: int8(i), Spatial: r.Spatial, Temporal: r.Temporal, Width: r.Width, Height: r.Height,
+				FrameRate: r.FrameRate, Bitrate: bitrate.Bitrate(r.Bitrate),
+			})
+		}
+	}
+	d.Layers = x.layers
+	return d
+}
+
+// apply tells the forwarding core what to send.
+func (x *steeredLine) apply(g bitrate.Grant, now int64) {
+	if !x.adapts || x.line.kind != conference.Video || x.paused || g.Reason == bitrate.Unknown {
+		return
+	}
+	x.out.SetSources(x.sources, now) // the same ones change nothing
+	target := sfu.Target{Encoding: -1}
+	if g.Layer >= 0 && g.Layer < len(x.layers) {
+		l := x.layers[g.Layer]
+		target = sfu.Target{Encoding: int(l.Encoding), Spatial: l.Spatial, Temporal: l.Temporal}
+	}
+	x.out.SetTarget(target, steerReason(g.Reason), now)
+}
+
+// steerReason puts the allocation's reason into the words of the forwarding core.
+func steerReason(r bitrate.Reason) sfu.Reason {
+	switch r {
+	case bitrate.Everything:
+		return sfu.ReasonSourceEnds
+	case bitrate.LimitedByDisplay, bitrate.Hidden:
+		return sfu.ReasonDisplayed
+	case bitrate.LimitedByBandwidth, bitrate.PausedForBandwidth:
+		return sfu.ReasonBandwidth
+	}
+	return sfu.ReasonNone
+}
+
+// pad sends padding on the first stream that can carry it.
+func (s *steering) pad(bytes int) {
+	if bytes <= 0 {
+		return
+	}
+	for i := range s.lines {
+		if x := &s.lines[i]; x.line.kind == conference.Video && !x.paused {
+			x.out.Pad(bytes)
+			return
+		}
+	}
+}
