@@ -27,7 +27,7 @@ func (m media) Publish(p room.MediaPublication) error {
 func (m media) Subscribe(s room.MediaSubscription) error {
 	tracks := make([]rtc.SubTrack, len(s.Tracks))
 	for i, t := range s.Tracks {
-		tracks[i] = rtc.SubTrack{Kind: t.Kind, Mid: t.Mid, From: t.Track}
+		tracks[i] = rtc.SubTrack{Kind: t.Kind, Mid: t.Mid, From: t.Track, Adapt: t.Adapt, Display: t.Display}
 	}
 	return refusal(m.engine.Subscribe(rtc.SubscribeSpec{
 		Participant: s.Participant, Transport: s.Transport, Session: s.Session, New: s.New, Tracks: tracks, Events: s.Events,
@@ -38,6 +38,10 @@ func (m media) SetActive(track string, active bool) { m.engine.SetActive(track, 
 
 func (m media) SetSubscriptionActive(session string, kind conference.Kind, active bool) {
 	m.engine.SetSubscriptionActive(session, kind, active)
+}
+
+func (m media) SetDisplay(session string, size conference.Resolution) {
+	m.engine.SetDisplay(session, size)
 }
 
 func (m media) Stop(session string) { m.engine.Stop(session) }

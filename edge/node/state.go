@@ -102,7 +102,8 @@ func roomNamed(ctx context.Context, s store.Store, service, name string) (store.
 			return r, nil
 		}
 	}
-	document, err := conference.NewRoomDocument(name, jsonvalue.Value{})
+	// OWT's default is not to adapt; people who try the demo want what is best.
+	document, err := conference.NewRoomDocument(name, jsonvalue.OfObject(jsonvalue.M("enableBandwidthAdaptation", jsonvalue.OfBool(true))))
 	if err != nil {
 		return store.Room{}, err
 	}

@@ -145,6 +145,7 @@ func (noMedia) Publish(room.MediaPublication) error                 { return nil
 func (noMedia) Subscribe(room.MediaSubscription) error              { return nil }
 func (noMedia) SetActive(string, bool)                              {}
 func (noMedia) SetSubscriptionActive(string, conference.Kind, bool) {}
+func (noMedia) SetDisplay(string, conference.Resolution)            {}
 func (noMedia) Stop(string)                                         {}
 func (noMedia) CloseParticipant(string)                             {}
 func (noMedia) Signal(participant string, s portalproto.Signaling) error {

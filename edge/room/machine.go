@@ -62,6 +62,7 @@ type subscribed struct {
 	kind   conference.Kind
 	stream string // id of the stream it is fed by
 	active bool
+	adapts bool // to the participant's network and display
 }
 
 // effect is one thing to do outside the state machine.

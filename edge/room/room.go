@@ -37,6 +37,8 @@ type Media interface {
 	SetActive(track string, active bool)
 	// SetSubscriptionActive stops or resumes one kind of a subscription.
 	SetSubscriptionActive(session string, kind conference.Kind, active bool)
+	// SetDisplay says at which size the video of a subscription is shown; only those that adapt take notice.
+	SetDisplay(session string, size conference.Resolution)
 	// Stop ends a session and keeps its transport; unknown ids are ignored.
 	Stop(session string)
 	// CloseParticipant ends everything of a participant; it may be called again.
@@ -68,6 +70,9 @@ type MediaSource struct {
 	Kind  conference.Kind
 	Mid   string
 	Track string
+	// Adapt lets it be any layer of the stream that Track is the first of, or nothing, as the participant's network and display allow.
+	Adapt   bool
+	Display conference.Resolution // the size at which it is shown, 0 while unknown
 }
 
 // MediaEvents is what the media layer reports of a participant's transports and sessions. Calls about one transport come in
@@ -273,7 +278,9 @@ func (c *controller) subscribe(ctx context.Context, participant string, r portal
 	}
 	sources := make([]MediaSource, len(tracks))
 	for i, t := range tracks {
-		sources[i] = MediaSource{Kind: t.Kind, Mid: r.Tracks[i].Mid, Track: t.ID}
+		sources[i] = MediaSource{
+			Kind: t.Kind, Mid: r.Tracks[i].Mid, Track: t.ID, Adapt: s.tracks[i].adapts, Display: r.Tracks[i].Wanted.Resolution,
+		}
 	}
 	ack := portalproto.SessionAck{ID: session, Transport: s.transport}
 	err = c.media.Subscribe(MediaSubscription{

@@ -50,7 +50,16 @@ func (f *fakeMedia) Publish(p MediaPublication) error {
 }
 
 func (f *fakeMedia) Subscribe(s MediaSubscription) error {
-	f.note("subscribe %s %s %v", s.Transport, s.Session, s.Tracks)
+	var tracks []string
+	for _, t := range s.Tracks {
+		tracks = append(tracks, fmt.Sprintf("{%s %s %s}", t.Kind, t.Mid, t.Track))
+	}
+	f.note("subscribe %s %s %v", s.Transport, s.Session, tracks)
+	for _, t := range s.Tracks {
+		if t.Adapt {
+			f.note("adapts %s to %dx%d", t.Track, t.Display.Width, t.Display.Height)
+		}
+	}
 	f.mu.Lock()
 	f.events[s.Session] = s.Events
 	defer f.mu.Unlock()
@@ -60,6 +69,9 @@ func (f *fakeMedia) Subscribe(s MediaSubscription) error {
 func (f *fakeMedia) SetActive(track string, active bool) { f.note("active %s %v", track, active) }
 func (f *fakeMedia) SetSubscriptionActive(s string, k conference.Kind, active bool) {
 	f.note("sub-active %s %s %v", s, k, active)
+}
+func (f *fakeMedia) SetDisplay(s string, size conference.Resolution) {
+	f.note("display %s %dx%d", s, size.Width, size.Height)
 }
 func (f *fakeMedia) Stop(session string)                 { f.note("stop %s", session) }
 func (f *fakeMedia) CloseParticipant(participant string) { f.note("close %s", participant) }
@@ -150,10 +162,15 @@ func (h *house) join(id, role string) (*fakeMember, Joined) {
 	return m, j
 }
 
-// settle waits until everything posted to the room so far was handled.
+// settle waits until everything posted to the room so far was handled, and the media layer was told.
 func (h *house) settle() {
 	h.t.Helper()
-	if err := h.d.in(roomID, func(c *controller) error { return c.run(h.t.Context(), func() error { return nil }) }); err != nil {
+	err := h.d.in(roomID, func(c *controller) error {
+		err := c.run(h.t.Context(), func() error { return nil })
+		c.done.Wait()
+		return err
+	})
+	if err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -462,6 +479,7 @@ func TestT_136_LeaveBeforeRemove(t *testing.T) {
 		`progress {"id":"`+ack.ID+`","sessionId":"`+ack.ID+`","status":"error","data":"Source stream loss"}`,
 		`stream {"id":"`+s+`","status":"remove"}`)
 	wantAll(t, "nothing to the leaver", a.take())
+	h.settle()
 	if calls := h.media.seen(); !slices.Contains(calls, "close a") {
 		t.Errorf("media of the leaver was not closed: %v", calls)
 	}

@@ -41,7 +41,7 @@ func (m *machine) subscribe(owner, session string, r portalproto.SubscribeReques
 		if err != nil {
 			return nil, nil, err
 		}
-		s.tracks = append(s.tracks, subscribed{kind: t.Kind, stream: stream, active: true})
+		s.tracks = append(s.tracks, subscribed{kind: t.Kind, stream: stream, active: true, adapts: m.adapts(t)})
 		sources = append(sources, track)
 	}
 	if err := m.reserve(owner); err != nil {
@@ -49,6 +49,12 @@ func (m *machine) subscribe(owner, session string, r portalproto.SubscribeReques
 	}
 	m.subs[session] = s
 	return s, sources, nil
+}
+
+// adapts tells whether a track is chosen anew all the time (rooms and media 8.8): a video that is asked for by its stream, not by one
+// of its layers.
+func (m *machine) adapts(t portalproto.SubscribeTrack) bool {
+	return m.config.EnableBandwidthAdaptation && t.Kind == conference.Video && t.Rid == "" && m.publication(t.From) != nil
 }
 
 // subscribeData is subscribe for data (portal protocol 8.12), for which no permission is checked.
@@ -227,7 +233,8 @@ func (m *machine) subscriptionControl(participant string, c portalproto.Subscrip
 	return nil
 }
 
-// update accepts what changes nothing; anything else would need the source switched, which this media layer cannot do.
+// update accepts what changes nothing, and of a video that adapts the size at which it is shown; anything else would need the source
+// switched, which this media layer cannot do.
 func (m *machine) update(s *subscription, c portalproto.SubscriptionControl, has func(conference.Kind) bool) error {
 	if c.Media.Audio && !has(conference.Audio) {
 		return portalproto.ErrNoAudioToUpdate
@@ -235,8 +242,16 @@ func (m *machine) update(s *subscription, c portalproto.SubscriptionControl, has
 	if c.Media.Video && !has(conference.Video) {
 		return portalproto.ErrNoVideoToUpdate
 	}
-	if c.AudioFrom != "" || c.VideoFrom != "" || c.Wanted != (portalproto.Wanted{}) {
+	size := c.Wanted.Resolution
+	if c.AudioFrom != "" || c.VideoFrom != "" || c.Wanted != (portalproto.Wanted{Resolution: size}) {
 		return portalproto.ErrUpdateFailed
 	}
+	if size == (conference.Resolution{}) {
+		return nil
+	}
+	if !slices.ContainsFunc(s.tracks, func(t subscribed) bool { return t.adapts }) {
+		return portalproto.ErrUpdateFailed
+	}
+	m.do(func(media Media) { media.SetDisplay(s.id, size) })
 	return nil
 }

@@ -122,7 +122,8 @@ type SubTrack struct {
 	Mid  string
 	From string
 	// Adapt lets the track be any layer of the one that From names, or nothing, as the client's network and display allow.
-	Adapt bool
+	Adapt   bool
+	Display conference.Resolution // the size at which the client shows it, in pixels; 0 while unknown
 }
 
 // PublishSpec declares a publication. Session and, when New, Transport are ids never used before.

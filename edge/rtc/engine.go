@@ -138,7 +138,7 @@ func (e *Engine) Publish(spec PublishSpec) error {
 func (e *Engine) Subscribe(spec SubscribeSpec) error {
 	s := &session{id: spec.Session}
 	for _, d := range spec.Tracks {
-		s.lines = append(s.lines, &mline{session: s, kind: d.Kind, mid: d.Mid, from: d.From, active: true, adapts: d.Adapt})
+		s.lines = append(s.lines, &mline{session: s, kind: d.Kind, mid: d.Mid, from: d.From, active: true, adapts: d.Adapt, display: d.Display})
 	}
 	return e.open(s, spec.Participant, spec.Transport, spec.New, spec.Events)
 }
@@ -321,15 +321,15 @@ func (e *Engine) SetSubscriptionActive(session string, kind conference.Kind, act
 	effects.run(e.now())
 }
 
-// SetDisplay says at what size the client shows the video of a subscription, in pixels: 0 while it does not say, and hidden when it
-// does not show it at all. Only subscriptions that adapt take notice. Unknown sessions are ignored.
-func (e *Engine) SetDisplay(session string, size conference.Resolution, hidden bool) {
+// SetDisplay says at what size the client shows the video of a subscription, in pixels, 0 while unknown. Only tracks that adapt take
+// notice. Unknown sessions are ignored.
+func (e *Engine) SetDisplay(session string, size conference.Resolution) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if s := e.sessions[session]; s != nil && !s.publishes {
 		for _, l := range s.lines {
 			if l.kind == conference.Video {
-				l.display, l.hidden = size, hidden
+				l.display = size
 			}
 		}
 	}

@@ -38,7 +38,6 @@ type mline struct {
 	active  bool                  // of a subscription: not paused
 	adapts  bool                  // it gets what fits, of all layers that the source has
 	display conference.Resolution // the size at which the client shows it, 0 while unknown
-	hidden  bool                  // the client does not show it now
 
 	accepted bool // negotiated with a codec
 	open     bool // the client still wants it

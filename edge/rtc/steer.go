@@ -212,7 +212,6 @@ type steeredLine struct {
 	paused  bool
 	width   int // as displayed
 	height  int
-	hidden  bool
 	layers  []bitrate.Layer // scratch
 }
 
@@ -231,8 +230,8 @@ func (s *steering) lineUp(t *transport) {
 		if x.line != l {
 			s.grants[n] = bitrate.Grant{}
 		}
-		x.line, x.out, x.adapts, x.paused = l, l.out, l.adapts, !l.active || !l.open
-		x.width, x.height, x.hidden = l.display.Width, l.display.Height, l.hidden
+		x.line, x.out, x.adapts, x.paused = l, l.out, l.adapts, !l.active || !l.open || l.feed.muted
+		x.width, x.height = l.display.Width, l.display.Height
 		x.sources = l.order(x.sources[:0])
 		n++
 	}
@@ -286,7 +285,7 @@ func (s *steering) decide(steerer *steerer, t *transport, now int64) {
 
 // demand is what an m-line would like to get.
 func (x *steeredLine) demand(steerer *steerer, now int64) bitrate.Demand {
-	d := bitrate.Demand{Kind: bitrate.Video, Width: x.width, Height: x.height, Hidden: x.hidden && x.adapts, Paused: x.paused}
+	d := bitrate.Demand{Kind: bitrate.Video, Width: x.width, Height: x.height, Paused: x.paused}
 	if x.line.kind == conference.Audio {
 		d.Kind = bitrate.Audio
 	}
