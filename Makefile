@@ -59,8 +59,13 @@ fuzz: go ## run every fuzz target for FUZZTIME (default 5s)
 			said=$$($(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZTIME) $$p 2>&1) || { echo "$$said"; exit 1; }; \
 		done; done
 
-bench: go ## run the benchmarks
-	$(GO) test -run '^$$' -bench . -benchmem ./shared/... ./edge/... ./relay/...
+# What is on the way of every packet and message.
+BENCHED   := ./shared/rtp/... ./shared/udpbatch/... ./shared/socketio ./shared/engineio ./edge/sfu/... ./edge/rtc/... ./edge/udpdoor ./relay/turnserver
+BENCHTIME ?= 200ms
+
+bench: go program-edge program-portico ## run the benchmarks, then the load scenarios against an edge on one core of this machine (4 minutes)
+	-$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(BENCHED)
+	@$(BUILD)/portico load -scenario all $(ARGS)
 
 check: test fuzz ## everything that must hold before a change lands
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "Not formatted: run make fmt." >&2; exit 1; }

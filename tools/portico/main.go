@@ -25,6 +25,7 @@ var verbs = []verb{
 	{"dev", "run an edge and a relay on this machine, to try Portico out", dev},
 	{"token", "print a token that admits someone to a room", managed(manage.Token)},
 	{"room", "create, list, show and delete rooms", managed(manage.Room)},
+	{"load", "put participants on an edge and measure it", load},
 	{"keys", "print the services and keys in an edge's data folder", keys},
 	{"version", "print the version", func(_ context.Context, _ []string, out, _ io.Writer) error {
 		_, err := fmt.Fprintln(out, "portico", version.Number())
