@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"io/fs"
+	"math/bits"
 	"net/http"
 	"path"
 	"strconv"
@@ -113,9 +114,11 @@ func compressible(kind string) bool {
 	return strings.HasPrefix(kind, "text/") || strings.HasSuffix(kind, "json") || kind == "image/svg+xml"
 }
 
+// toBrotli compresses with a window no larger than the content: the usual one takes megabytes for each file.
 func toBrotli(content []byte) []byte {
 	var b bytes.Buffer
-	w := brotli.NewWriterLevel(&b, 9)
+	window := min(max(bits.Len(uint(len(content))), 10), 22) // the format's bounds, as powers of two
+	w := brotli.NewWriterOptions(&b, brotli.WriterOptions{Quality: 9, LGWin: window})
 	_, _ = w.Write(content) // a buffer takes everything
 	_ = w.Close()
 	return b.Bytes()

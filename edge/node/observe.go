@@ -13,6 +13,7 @@ func (n *Node) observe() {
 	n.observePortal()
 	n.observeRooms()
 	n.observeMedia()
+	n.observePort()
 }
 
 func (n *Node) observePortal() {
@@ -89,5 +90,24 @@ func (n *Node) observeMedia() {
 		for i, count := range s.Drops {
 			emit(6, float64(count), sfu.Drop(i).String())
 		}
+	})
+}
+
+func (n *Node) observePort() {
+	n.metrics.Source([]metrics.Series{
+		{Name: "portico_udp_datagrams_total", Help: "Datagrams through the UDP port by direction.", Labels: []string{"direction"}},
+		{Name: "portico_udp_messages_total", Help: "Messages that the outgoing ones went in: fewer where the system takes several at once."},
+		{Name: "portico_udp_calls_total", Help: "System calls for them by direction.", Labels: []string{"direction"}},
+		{Name: "portico_udp_refused_total", Help: "Outgoing datagrams that the system refused."},
+		{Name: "portico_udp_unreadable_total", Help: "Errors of reading, such as those that other machines provoke."},
+	}, func(emit func(int, float64, ...string)) {
+		s := n.port.UDP.Stats()
+		emit(0, float64(s.Received), "in")
+		emit(0, float64(s.Sent.Datagrams), "out")
+		emit(1, float64(s.Sent.Messages))
+		emit(2, float64(s.ReceiveCalls), "in")
+		emit(2, float64(s.Sent.Calls), "out")
+		emit(3, float64(s.Sent.Dropped))
+		emit(4, float64(s.Unreadable))
 	})
 }

@@ -17,11 +17,11 @@ import (
 
 // Timing of connections.
 const (
-	iceKeepalive     = 2 * time.Second
+	iceKeepalive     = 4 * time.Second
 	dtlsRetry        = 250 * time.Millisecond
 	handshakeTimeout = 30 * time.Second
 	gatherTimeout    = 5 * time.Second // candidates are of this host: it takes milliseconds
-	replayWindow     = 2048            // packets; retransmissions on the same SSRC come that late
+	replayWindow     = 1024            // packets; retransmissions on the same SSRC come that late
 )
 
 // Errors of a Conn.
@@ -239,13 +239,7 @@ func (c *Conn) gather() (l Local, err error) {
 	case <-timer.C:
 		return l, errors.New("gathering candidates takes too long")
 	}
-	candidates, err := c.agent.GetLocalCandidates()
-	if err != nil {
-		return l, fmt.Errorf("read candidates: %w", err)
-	}
-	for _, found := range candidates {
-		l.Candidates = append(l.Candidates, "candidate:"+found.Marshal())
-	}
+	l.Candidates = c.port.mux.candidates()
 	if l.Ufrag, l.Password, err = c.agent.GetLocalUserCredentials(); err != nil {
 		return l, fmt.Errorf("read credentials: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -253,32 +254,64 @@ func (m *mux) take(c *muxConn) {
 	c.peers = nil
 }
 
-// GetListenAddresses implements ice.UDPMux: the socket's address, or all of the host's when it listens on all.
+// GetListenAddresses implements ice.UDPMux: one address of each family, whatever others there are. All of them lead to the same
+// socket, so more would only mean more checks and more goroutines; what clients are told are the Port's candidates.
 func (m *mux) GetListenAddresses() []net.Addr {
-	local, ok := m.port.sockets.LocalAddr().(*net.UDPAddr)
+	var list []net.Addr
+	var families [2]bool
+	for _, a := range m.addresses() {
+		if family := familyOf(a.Addr()); !families[family] {
+			families[family] = true
+			list = append(list, net.UDPAddrFromAddrPort(a))
+		}
+	}
+	return list
+}
+
+// addresses are those that the socket is reached at: its own, or all of the host's when it listens on all, loopback ones last.
+func (m *mux) addresses() []netip.AddrPort {
+	bound, ok := m.port.sockets.LocalAddr().(*net.UDPAddr)
 	if !ok {
 		return nil
 	}
-	if !local.IP.IsUnspecified() {
-		if local.IP.IsLoopback() && !m.loopback {
+	local := netip.AddrPortFrom(bound.AddrPort().Addr().Unmap(), uint16(bound.Port))
+	if !local.Addr().IsUnspecified() {
+		if local.Addr().IsLoopback() && !m.loopback {
 			return nil
 		}
-		return []net.Addr{local}
+		return []netip.AddrPort{local}
 	}
 	all, err := net.InterfaceAddrs()
 	if err != nil {
 		return nil
 	}
-	var list []net.Addr
+	var list, loopback []netip.AddrPort
 	for _, a := range all {
 		network, ok := a.(*net.IPNet)
-		switch {
-		case !ok, network.IP.IsLinkLocalUnicast(), network.IP.IsMulticast():
-		case network.IP.IsLoopback() && !m.loopback:
-		case local.IP.To4() != nil && network.IP.To4() == nil:
-		default:
-			list = append(list, &net.UDPAddr{IP: network.IP, Port: local.Port})
+		if !ok {
+			continue
 		}
+		ip, ok := netip.AddrFromSlice(network.IP)
+		ip = ip.Unmap()
+		at := netip.AddrPortFrom(ip, local.Port())
+		switch {
+		case !ok, ip.IsLinkLocalUnicast(), ip.IsMulticast(), local.Addr().Is4() && !ip.Is4():
+		case !ip.IsLoopback():
+			list = append(list, at)
+		case m.loopback:
+			loopback = append(loopback, at)
+		}
+	}
+	return append(list, loopback...)
+}
+
+// candidates are the addresses as SDP has them (RFC 8839 section 5.1), the first with the highest priority (RFC 8445 section 5.1.2).
+func (m *mux) candidates() []string {
+	var list []string
+	for i, a := range m.addresses() {
+		priority := 126<<24 | (65535-min(i, 65535))<<8 | 255
+		list = append(list, "candidate:"+strconv.Itoa(i+1)+" 1 udp "+strconv.Itoa(priority)+" "+a.Addr().String()+" "+
+			strconv.Itoa(int(a.Port()))+" typ host")
 	}
 	return list
 }

@@ -49,6 +49,7 @@ func newPort(t testing.TB, options PortOptions) *Port {
 	}
 	options.Loopback = true
 	p := NewPort(sockets, options)
+	p.Start()
 	t.Cleanup(func() { _ = p.Close() })
 	return p
 }

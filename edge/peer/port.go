@@ -44,15 +44,19 @@ type Port struct {
 	readers sync.WaitGroup
 }
 
-// NewPort takes over the sockets and begins to read them. Its owner calls Close.
+// NewPort takes over the sockets. Start begins to read them; its owner calls Close.
 func NewPort(sockets Sockets, options PortOptions) *Port {
 	p := &Port{sockets: sockets, plain: options.Plain, options: options}
 	p.mux = newMux(p, options.Loopback)
-	for i := range sockets.Sockets() {
+	return p
+}
+
+// Start begins to read, once.
+func (p *Port) Start() {
+	for i := range p.sockets.Sockets() {
 		r := &reader{port: p, index: i, known: make(map[netip.AddrPort]*Conn)}
 		p.readers.Go(r.run)
 	}
-	return p
 }
 
 // Sockets is how many there are, and readers.
@@ -66,7 +70,10 @@ func (p *Port) Path() (path, why string) {
 	if p.plain {
 		return "plain", "chosen by the settings"
 	}
-	return "fast (" + p.sockets.Mode() + ")", p.sockets.Why()
+	if why = p.sockets.Why(); why == "" {
+		why = "the system can do all of it"
+	}
+	return "fast (" + p.sockets.Mode() + ")", why
 }
 
 // Dropped counts datagrams that came faster than they were taken, or were too long.

@@ -23,6 +23,7 @@ type incoming struct {
 	rtp     rtp.Header
 	rtcp    rtcp.Header
 	ssrcs   map[uint32]struct{} // that came with authentic packets: the context keeps something for each
+	last    uint32              // the one of them that came last
 	closed  bool
 }
 
@@ -101,7 +102,10 @@ func (c *Conn) receive(b []byte, reader int, now int64) {
 		at = 4
 	}
 	ssrc := binary.BigEndian.Uint32(b[at:])
-	_, known := in.ssrcs[ssrc]
+	known := ssrc == in.last && len(in.ssrcs) > 0
+	if !known {
+		_, known = in.ssrcs[ssrc]
+	}
 	if !known && len(in.ssrcs) >= maxSSRCs {
 		c.discards.Add(1)
 		return
@@ -123,6 +127,7 @@ func (c *Conn) receive(b []byte, reader int, now int64) {
 			c.become(Failed)
 		}
 	}
+	in.last = ssrc
 	c.heard.Store(now)
 	if control {
 		c.config.Handler.RTCP(plain, reader)

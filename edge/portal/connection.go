@@ -217,6 +217,7 @@ func (c *connection) join(ctx context.Context, l portalproto.Login, ack sioserve
 	}
 	result := portalproto.LoginResult{
 		Participant: joined.Self, RoomID: joined.RoomID, Views: joined.Views, Participants: joined.Participants, Streams: joined.Streams,
+		Adapts: joined.Adapts,
 		Ticket: c.portal.ticket(p.id, l.SDK), ICEServers: c.portal.options.ICEServers(p.id),
 		WebTransport: data.Token, WebTransportHashes: data.Hashes,
 	}

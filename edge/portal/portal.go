@@ -34,6 +34,7 @@ type Rooms interface {
 	Text(ctx context.Context, room, from, to string, message jsonvalue.Value) error
 	StreamControl(ctx context.Context, room, participant string, r portalproto.StreamControl) error
 	SubscriptionControl(ctx context.Context, room, participant string, r portalproto.SubscriptionControl) error
+	SubscriptionQuality(ctx context.Context, room, participant, session string) (jsonvalue.Value, error)
 }
 
 // Signaling takes offers and candidates to a participant's transports. ErrNoTransport's text is the portal's to make: an error

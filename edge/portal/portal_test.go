@@ -146,8 +146,11 @@ func (noMedia) Subscribe(room.MediaSubscription) error              { return nil
 func (noMedia) SetActive(string, bool)                              {}
 func (noMedia) SetSubscriptionActive(string, conference.Kind, bool) {}
 func (noMedia) SetDisplay(string, conference.Resolution)            {}
-func (noMedia) Stop(string)                                         {}
-func (noMedia) CloseParticipant(string)                             {}
+func (noMedia) Quality(id string) (jsonvalue.Value, bool) {
+	return jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of(id))), true
+}
+func (noMedia) Stop(string)             {}
+func (noMedia) CloseParticipant(string) {}
 func (noMedia) Signal(participant string, s portalproto.Signaling) error {
 	return portalproto.NoTransport(s.Transport)
 }
@@ -457,6 +460,17 @@ func TestT_70_73_Requests(t *testing.T) {
 	want(t, "T-79", b.request("publish", `{"media":{"tracks":[{"type":"audio","mid":"0","source":"mic"}]}}`), `["error","unauthorized"]`)
 	want(t, "T-104", a.request("soac", `{"id":"a","signaling":{"type":"offer","sdp":""}}`), `["error","Transport a does NOT exist"]`)
 	want(t, "unpublish", a.request("unpublish", `{"id":"`+id+`"}`), `["ok"]`)
+}
+
+// TestSubscriptionQuality: the request carries the id to the room, whose check it is whose subscription that is.
+func TestSubscriptionQuality(t *testing.T) {
+	f := newFixture(t)
+	c := f.joined("alice", "presenter")
+	for data, ack := range map[string]string{
+		`{"id":"nosuch"}`: `["error","Subscription does NOT exist"]`, `{}`: `["error","Invalid subscription id"]`, `7`: `["error","Invalid subscription id"]`,
+	} {
+		want(t, data, c.request(portalproto.EventSubscriptionQuality, data), ack)
+	}
 }
 
 func TestT_107_108_StrangeInput(t *testing.T) {

@@ -24,6 +24,7 @@ var requests = map[string]handler{
 	portalproto.EventSubscribe:           subscribe,
 	portalproto.EventUnsubscribe:         unsubscribe,
 	portalproto.EventSubscriptionControl: subscriptionControl,
+	portalproto.EventSubscriptionQuality: subscriptionQuality,
 	portalproto.EventSOAC:                soac,
 }
 
@@ -116,6 +117,13 @@ func subscriptionControl(portal *Portal, data jsonvalue.Value, _ portalproto.Ver
 	r, err := portalproto.DecodeSubscriptionControl(data)
 	return func(ctx context.Context, p *participant, _ func()) (jsonvalue.Value, error) {
 		return jsonvalue.Value{}, portal.options.Rooms.SubscriptionControl(ctx, p.room, p.id, r)
+	}, err
+}
+
+func subscriptionQuality(portal *Portal, data jsonvalue.Value, _ portalproto.Version) (prepared, error) {
+	id, err := portalproto.DecodeSubscriptionID(data)
+	return func(ctx context.Context, p *participant, _ func()) (jsonvalue.Value, error) {
+		return portal.options.Rooms.SubscriptionQuality(ctx, p.room, p.id, id)
 	}, err
 }
 

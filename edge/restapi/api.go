@@ -1,5 +1,5 @@
 // Package restapi is the management API: services, rooms and join tokens over HTTP, as the OWT management server offers them
-// (management API).
+// (management API), and beyond that the quality of streams (streamQuality says in what form).
 //
 // It stands between the operator's application and the store. A request passes: CORS headers; body (JSON or form, checked
 // even before the caller is known); MAuth signature; ownership of the room in the path; the resource, which reads or writes
@@ -26,6 +26,9 @@ type Conferences interface {
 	// DestroyRoom ends the room's conference if there is one (management API 5.7). It must not block: the caller's request
 	// is waiting, and the room has already left the store.
 	DestroyRoom(room string)
+	// StreamQuality is what becomes of a forward stream in a running room, or of one participant's subscriptions to it, in the form that
+	// streamQuality describes; ok is false without such a stream. It may wait for the room until ctx ends.
+	StreamQuality(ctx context.Context, room, stream, participant string) (q jsonvalue.Value, ok bool)
 }
 
 // PortalAddress is where clients find a portal; with an empty Host there is none at the moment.
@@ -245,6 +248,7 @@ var routes = []route{
 	{"PATCH", []string{"{version}", "rooms", "{id}"}, (*call).patchRoom},
 	{"DELETE", []string{"{version}", "rooms", "{id}"}, (*call).deleteRoom},
 	{"POST", []string{"{version}", "rooms", "{id}", "tokens"}, (*call).createToken},
+	{"GET", []string{"{version}", "rooms", "{id}", "streams", "{id}", "quality"}, (*call).streamQuality},
 }
 
 func (r route) matches(path []string) bool {

@@ -20,6 +20,7 @@ var (
 	errNoPath         = &failure{http.StatusNotFound, 1001, "Resource not found"}
 	errNoService      = &failure{http.StatusNotFound, 1002, "Service not found"}
 	errNoRoom         = &failure{http.StatusNotFound, 1003, "Room not found"}
+	errNoStream       = &failure{http.StatusNotFound, 1004, "Stream not found"}
 	errUnauthorized   = &failure{http.StatusUnauthorized, 1101, `WWW-Authenticate: MAuth realm="http://marte3.dit.upm.es"`}
 	errForbidden      = &failure{http.StatusForbidden, 1102, "Permission denied"}
 	errBadJSON        = badRequest("Failed to parse JSON body")

@@ -145,7 +145,7 @@ func (m *machine) join(id, user, role string, origin conference.Origin) (Joined,
 }
 
 func (m *machine) snapshot(self conference.Participant) Joined {
-	j := Joined{Self: self, RoomID: m.config.ID, Views: []string{}}
+	j := Joined{Self: self, RoomID: m.config.ID, Views: []string{}, Adapts: m.config.EnableBandwidthAdaptation}
 	for _, v := range m.config.Views {
 		j.Views = append(j.Views, v.Label)
 	}

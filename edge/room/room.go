@@ -39,6 +39,8 @@ type Media interface {
 	SetSubscriptionActive(session string, kind conference.Kind, active bool)
 	// SetDisplay says at which size the video of a subscription is shown; only those that adapt take notice.
 	SetDisplay(session string, size conference.Resolution)
+	// Quality is what a subscription's participant gets, and why, in the form that the portal tells it in; ok is false for unknown ids.
+	Quality(session string) (q jsonvalue.Value, ok bool)
 	// Stop ends a session and keeps its transport; unknown ids are ignored.
 	Stop(session string)
 	// CloseParticipant ends everything of a participant; it may be called again.
@@ -102,6 +104,7 @@ type Joined struct {
 	Views        []string
 	Participants []conference.Participant
 	Streams      []conference.Stream
+	Adapts       bool // videos adapt to each subscriber's network and display (rooms-and-media 8.8)
 }
 
 // Limits bound what one room and one participant may hold, beyond the room's own configuration.

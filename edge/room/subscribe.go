@@ -37,11 +37,15 @@ func (m *machine) subscribe(owner, session string, r portalproto.SubscribeReques
 	}
 	s = &subscription{id: session, owner: owner, transport: transportOf(r.Transport, session)}
 	for _, t := range r.Tracks {
+		adapts := m.adapts(t)
+		if adapts {
+			t.Wanted.Resolution = conference.Resolution{} // it is where the video is shown
+		}
 		stream, track, err := m.source(t)
 		if err != nil {
 			return nil, nil, err
 		}
-		s.tracks = append(s.tracks, subscribed{kind: t.Kind, stream: stream, active: true, adapts: m.adapts(t)})
+		s.tracks = append(s.tracks, subscribed{kind: t.Kind, stream: stream, active: true, adapts: adapts})
 		sources = append(sources, track)
 	}
 	if err := m.reserve(owner); err != nil {

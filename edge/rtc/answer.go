@@ -58,6 +58,9 @@ func writeAnswer(o *offer, decisions []decision, l local, id uint64, version int
 	if bundle.Len() > 0 {
 		line("a=group:BUNDLE", bundle.String())
 	}
+	if o.mixed { // without it Chromium sends no dependency descriptor that is longer than the short form allows
+		line("a=extmap-allow-mixed")
+	}
 	line("a=msid-semantic: WMS *")
 	for i := range o.sections {
 		writeSection(line, &o.sections[i], decisions[i], l)
@@ -111,6 +114,9 @@ func writeSection(line func(...string), s *section, d decision, l local) {
 	}
 	if d.rtx != nil {
 		writeFormat(line, s, d.rtx, "")
+	}
+	if s.mixed {
+		line("a=extmap-allow-mixed")
 	}
 	// Also in an inactive section: a client that once negotiated simulcast on it makes no further offer without the rid's.
 	for _, e := range s.ext {

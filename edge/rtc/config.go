@@ -45,7 +45,7 @@ type Config struct {
 	AllowLoopback bool // offer loopback addresses and accept those of clients
 
 	SessionTimeout  time.Duration // for the offer of a session to come; default 60 s
-	ICEDisconnected time.Duration // without a sign of the client until it counts as disconnected; default 5 s
+	ICEDisconnected time.Duration // without a sign of the client until it counts as disconnected; default 10 s
 	ICEFailed       time.Duration // from there until it has failed; default 60 s, as a participant keeps its place
 
 	MaxTransports int // of a participant; default 64
@@ -78,7 +78,7 @@ func (c *Config) fill() {
 		c.Listen = ":0"
 	}
 	set(&c.SessionTimeout, 60*time.Second)
-	set(&c.ICEDisconnected, 5*time.Second)
+	set(&c.ICEDisconnected, 10*time.Second)
 	set(&c.ICEFailed, 60*time.Second)
 	setInt(&c.MaxTransports, 64)
 	setInt(&c.MaxSessions, 256)

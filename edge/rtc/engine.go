@@ -77,7 +77,9 @@ func New(config Config) (*Engine, error) {
 	})
 	for i := range sockets.Sockets() {
 		e.workers = append(e.workers, newWorker(e.port.NewOutlet(i), e.now))
+		e.wakes[i].Own = e.workers[i].writer
 	}
+	e.port.Start()
 	e.steerer = newSteerer(e)
 	path, why := e.port.Path()
 	e.log.Info("media port open", "address", e.Addr().String(), "sockets", sockets.Sockets(), "path", path, "why", why)

@@ -38,6 +38,7 @@ type offer struct {
 	setup           string // actpass, active or passive
 	candidates      []string
 	tag             string // mid of the section whose transport the others share; empty when there is none
+	mixed           bool   // both forms of header extensions may come on one stream (RFC 8285 section 6)
 	sections        []section
 }
 
@@ -53,6 +54,7 @@ type section struct {
 	dead      bool // port 0: the client refuses it itself
 	bundled   bool // shares the transport of the first
 	rsize     bool
+	mixed     bool // as in the offer, said of this m-line alone
 	ext       []extension
 	ssrcs     []uint32 // of media, not of repair
 	repairs   []repair
@@ -115,6 +117,7 @@ func parseOffer(text string, limits offerLimits) (*offer, error) {
 		return nil, badOffer("it has more than " + strconv.Itoa(limits.sections) + " m-lines")
 	}
 	o := &offer{setup: "actpass"}
+	_, o.mixed = parsed.Attribute("extmap-allow-mixed")
 	seen := make(map[string]bool)
 	for _, m := range parsed.MediaDescriptions {
 		s, err := parseSection(m)
@@ -237,6 +240,8 @@ func (s *section) readAttributes(attributes []sdp.Attribute) {
 		switch a.Key {
 		case "rtcp-rsize":
 			s.rsize = true
+		case "extmap-allow-mixed":
+			s.mixed = true
 		case "extmap":
 			s.readExtension(fields)
 		case "ssrc-group":

@@ -189,6 +189,32 @@ func TestAnswerShape(t *testing.T) {
 	}
 }
 
+// TestMixedExtensions: an answer lets both forms of header extensions come where the offer does, for all m-lines or for one.
+func TestMixedExtensions(t *testing.T) {
+	offer := chromium("audio", "video")
+	for name, c := range map[string]struct {
+		offer             string
+		session, ofItself bool
+	}{
+		"session": {offer, true, false},
+		"m-line": {strings.Replace(strings.Replace(offer, "a=extmap-allow-mixed\r\n", "", 1), "a=mid:1\r\n", "a=mid:1\r\na=extmap-allow-mixed\r\n", 1),
+			false, true},
+		"not at all": {strings.Replace(offer, "a=extmap-allow-mixed\r\n", "", 1), false, false},
+	} {
+		text, err := answerTo(c.offer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer := parsed(t, text)
+		_, session := answer.Attribute("extmap-allow-mixed")
+		_, audio := answer.MediaDescriptions[0].Attribute("extmap-allow-mixed")
+		_, video := answer.MediaDescriptions[1].Attribute("extmap-allow-mixed")
+		if session != c.session || audio || video != c.ofItself {
+			t.Errorf("%s: session %v, audio %v, video %v", name, session, audio, video)
+		}
+	}
+}
+
 func TestBundle(t *testing.T) {
 	for name, c := range map[string]struct {
 		change    func(string) string

@@ -9,6 +9,7 @@ import (
 
 	"portico/edge/sfu"
 	"portico/shared/conference"
+	"portico/shared/flight"
 )
 
 // session is a publication or a subscription: a set of m-lines on one transport. The Engine's mu guards its fields.
@@ -24,6 +25,10 @@ type session struct {
 	ready       bool // and its owner was told that media can flow
 	ended       bool
 	resized     atomic.Bool // news of a picture's size is on its way; this one needs no lock
+
+	flight  flight.Recorder      // needs no lock
+	gone    []*EndedSubscription // of a publication: the last that have ended
+	epitaph *EndedSubscription   // of a subscription that has ended
 }
 
 // mline is one m-line of a session. The Engine's mu guards its fields.
@@ -37,6 +42,7 @@ type mline struct {
 	feed    *published            // and the source
 	active  bool                  // of a subscription: not paused
 	adapts  bool                  // it gets what fits, of all layers that the source has
+	flat    bool                  // and of spatial layers in one stream only the lowest: the client could not put them together
 	display conference.Resolution // the size at which the client shows it, 0 while unknown
 
 	accepted bool // negotiated with a codec
@@ -48,6 +54,7 @@ type mline struct {
 	out     *sfu.Subscription // of a subscription
 	ssrc    uint32
 	rtxSSRC uint32
+	seen    observed // the steerer's alone
 }
 
 // published is a track that can be subscribed to. The Engine's mu guards its fields.
@@ -100,6 +107,7 @@ func (s *session) end(effects *effects) {
 	s.ended = true
 	s.timer.Stop()
 	e, t := s.transport.engine, s.transport
+	s.remember(e.now())
 	delete(e.sessions, s.id)
 	delete(t.sessions, s.id)
 	for _, l := range s.lines {
@@ -165,7 +173,7 @@ func (l *mline) publish(s *section, f *format) {
 			id += ":" + rid
 		}
 		p := &published{
-			id: id, line: l, rid: rid, format: f.reported(), clock: f.clock, up: &upstream{transport: t},
+			id: id, line: l, rid: rid, format: f.reported(), clock: f.clock, up: &upstream{transport: t, session: l.session, name: trackName(l.kind, rid)},
 			subscribers: make(map[*session]bool),
 		}
 		feedback := s.feedback(f, recvOnly)
@@ -208,9 +216,11 @@ func (l *mline) subscribe(s *section, f *format) {
 	t := l.session.transport
 	l.ssrc = 1 + rand.Uint32N(1<<32-2)
 	l.rtxSSRC = 1 + (l.ssrc+rand.Uint32N(1<<32-3))%(1<<32-2) // another one
+	x := extensionsOut(s, f)
+	l.flat = f.name == "av1" && x.DependencyDescriptor == 0
 	l.out = sfu.NewSubscription(sfu.SubscriptionConfig{
 		Video: l.kind == conference.Video, SSRC: l.ssrc, RTXSSRC: l.rtxSSRC, ClockRate: l.feed.clock, PayloadType: f.payloadType,
-		Extensions: extensionsOut(s, f), Sink: t, Writer: t.workerFor().writer,
+		Extensions: x, Sink: t, Writer: t.workerFor().writer,
 	})
 }
 
@@ -283,7 +293,12 @@ func (x *effects) addActive(l *mline) {
 func (x *effects) unroute(t *transport, mid string) { x.routes = append(x.routes, routeEffect{t, mid}) }
 
 // tell lets the session's owner know that it failed, in order with all that its transport reports.
-func (x *effects) tell(s *session, reason string) { x.news = append(x.news, newsEffect{s, reason}) }
+func (x *effects) tell(s *session, reason string) {
+	x.news = append(x.news, newsEffect{s, reason})
+	if s.epitaph != nil {
+		s.epitaph.Reason = reason
+	}
+}
 
 func (x *effects) run(now int64) {
 	for _, o := range x.outs {

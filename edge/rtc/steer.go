@@ -113,6 +113,8 @@ type steerer struct {
 
 	// The goroutine's own.
 	transports []*transport
+	paths      []*transport                      // scratch
+	watched    int64                             // when the paths were looked at
 	rates      map[*sfu.Encoding][]sfu.LayerRate // of this round
 }
 
@@ -143,6 +145,7 @@ func (s *steerer) run() {
 		if now-steered >= int64(steerInterval) {
 			steered = now
 			s.round(now)
+			s.watch(now)
 		}
 		if probing {
 			timer.Reset(probeInterval)
@@ -201,6 +204,7 @@ type steering struct {
 	allocator bitrate.Allocator
 	demands   []bitrate.Demand
 	grants    []bitrate.Grant
+	seen      sightings
 }
 
 // steeredLine is one m-line as of the beginning of a round.
@@ -209,6 +213,7 @@ type steeredLine struct {
 	out     *sfu.Subscription
 	sources []*sfu.Encoding
 	adapts  bool
+	flat    bool
 	paused  bool
 	width   int // as displayed
 	height  int
@@ -230,7 +235,7 @@ func (s *steering) lineUp(t *transport) {
 		if x.line != l {
 			s.grants[n] = bitrate.Grant{}
 		}
-		x.line, x.out, x.adapts, x.paused = l, l.out, l.adapts, !l.active || !l.open || l.feed.muted
+		x.line, x.out, x.adapts, x.flat, x.paused = l, l.out, l.adapts, l.flat, !l.active || !l.open || l.feed.muted
 		x.width, x.height = l.display.Width, l.display.Height
 		x.sources = l.order(x.sources[:0])
 		n++
@@ -281,6 +286,7 @@ func (s *steering) decide(steerer *steerer, t *transport, now int64) {
 		s.lines[i].apply(s.grants[i], now)
 	}
 	s.pad(bytes)
+	s.observe(t, now)
 }
 
 // demand is what an m-line would like to get.
@@ -292,6 +298,9 @@ func (x *steeredLine) demand(steerer *steerer, now int64) bitrate.Demand {
 	x.layers = x.layers[:0]
 	for i, e := range x.sources {
 		for _, r := range steerer.layers(e, now) {
+			if x.flat && r.Spatial > 0 {
+				continue
+			}
 			x.layers = append(x.layers, bitrate.Layer{
 				Encoding: int8(i), Spatial: r.Spatial, Temporal: r.Temporal, Width: r.Width, Height: r.Height,
 				FrameRate: r.FrameRate, Bitrate: bitrate.Bitrate(r.Bitrate),

@@ -18,7 +18,7 @@ import (
 // How often the client is told how its media arrives.
 const (
 	reportInterval = time.Second
-	twccInterval   = 80 * time.Millisecond
+	twccInterval   = 100 * time.Millisecond
 	twccPackets    = 200 // sooner, when so many have come
 )
 
@@ -29,7 +29,7 @@ type streams struct {
 	routes map[string][]*route
 	bySSRC map[uint32]*route
 	resent map[uint32]*route // by the SSRC on which the client sends packets again
-	outs   map[uint32]*sfu.Subscription
+	outs   map[uint32]*mline
 
 	version  atomic.Uint32 // counts changes of routes
 	local    atomic.Uint32 // our SSRC in RTCP
@@ -128,13 +128,13 @@ func (s *streams) forget(mid string) {
 	}
 }
 
-func (s *streams) addOut(ssrc uint32, out *sfu.Subscription) {
+func (s *streams) addOut(l *mline) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.outs == nil {
-		s.outs = make(map[uint32]*sfu.Subscription)
+		s.outs = make(map[uint32]*mline)
 	}
-	s.outs[ssrc] = out
+	s.outs[l.ssrc] = l
 }
 
 func (s *streams) removeOut(ssrc uint32) {
@@ -299,6 +299,7 @@ func (t *transport) feedBack(now int64) {
 			if ssrc := r.up.ssrc.Load(); ssrc != 0 {
 				if report, ok := r.encoding.Report(ssrc, now); ok {
 					s.reports = append(s.reports, report)
+					r.up.reported(report, now)
 				}
 			}
 		}
@@ -328,7 +329,10 @@ func (t *transport) receiveControl(compound []byte, _ int) {
 			}
 		}
 		t.estimator.receive(p, now)
-		t.streams.concerned(p, func(out *sfu.Subscription) { out.Receive(raw, now) })
+		t.streams.concerned(p, func(l *mline) {
+			l.out.Receive(raw, now)
+			l.heard(p, now)
+		})
 	}
 }
 
@@ -340,13 +344,13 @@ func (s *streams) incoming(ssrc uint32) *route {
 }
 
 // concerned calls f for each stream of ours that an RTCP packet is about.
-func (s *streams) concerned(p feedback.Packet, f func(*sfu.Subscription)) {
+func (s *streams) concerned(p feedback.Packet, f func(*mline)) {
 	call := func(ssrc uint32) {
 		s.mu.Lock()
-		out := s.outs[ssrc]
+		l := s.outs[ssrc]
 		s.mu.Unlock()
-		if out != nil {
-			f(out)
+		if l != nil {
+			f(l)
 		}
 	}
 	media, about := p.Media()

@@ -13,6 +13,7 @@ import (
 	"portico/edge/peer"
 	"portico/edge/sfu"
 	"portico/edge/sfu/feedback"
+	"portico/shared/flight"
 	"portico/shared/task"
 )
 
@@ -38,7 +39,9 @@ type transport struct {
 
 	estimator estimator
 	steering  steering
-	sending   []*mline // what it sends, in the order of their beginning; the Engine's mu guards it
+	flight    flight.Recorder
+	path      atomic.Pointer[string] // the last that was recorded
+	sending   []*mline               // what it sends, in the order of their beginning; the Engine's mu guards it
 
 	worker atomic.Pointer[worker] // chosen with the first subscription, under the Engine's mu
 	number uint16                 // the last packet's transport-wide one; the worker's
@@ -99,6 +102,9 @@ func (t *transport) negotiate(o *offer) {
 	t.events.Answer(t.id, writeAnswer(o, p.decisions, t.local, t.origin, t.version))
 	p.effects.run(e.now())
 	t.established = append(t.established, p.established...)
+	for _, s := range p.established {
+		s.flight.Record(e.now(), flight.Note{Kind: EventEstablished})
+	}
 	if t.ready && !t.connecting {
 		t.startSessions()
 	}
@@ -232,6 +238,7 @@ func (t *transport) stateChanged() {
 	switch t.carrier.conn.State() {
 	case peer.Connected:
 		t.connecting = false
+		t.watchPath(t.engine.now())
 		if !t.ready {
 			t.ready = true
 			t.log.Debug("transport ready")
@@ -256,8 +263,9 @@ func (t *transport) startSessions() {
 
 func (t *transport) startSession(s *session) {
 	type start struct {
-		out *sfu.Subscription
-		in  []*sfu.Encoding
+		out  *sfu.Subscription
+		in   []*sfu.Encoding
+		flat bool
 	}
 	var starts []start
 	e := t.engine
@@ -267,11 +275,12 @@ func (t *transport) startSession(s *session) {
 		return
 	}
 	s.ready = true
+	s.flight.Record(e.now(), flight.Note{Kind: EventReady})
 	for _, l := range s.lines {
 		if l.out != nil {
-			t.streams.addOut(l.ssrc, l.out)
+			t.streams.addOut(l)
 			l.out.SetActive(l.active && l.open, e.now()) // it has no source yet: nothing is called
-			starts = append(starts, start{l.out, l.order(nil)})
+			starts = append(starts, start{l.out, l.order(nil), l.flat})
 			t.send(l)
 		}
 	}
@@ -280,6 +289,9 @@ func (t *transport) startSession(s *session) {
 	for _, x := range starts {
 		if len(x.in) == 1 {
 			x.out.SetSource(x.in[0], e.now())
+			if x.flat {
+				x.out.SetTarget(sfu.Target{Temporal: -1}, sfu.ReasonSourceEnds, e.now())
+			}
 		} else { // the smallest first; the next round of the steerer chooses
 			x.out.SetSources(x.in, e.now())
 			x.out.SetTarget(sfu.All(0), sfu.ReasonNone, e.now())
@@ -415,8 +427,9 @@ func (t *transport) WriteRTP(packet []byte, seqAt int) error {
 		t.number++
 		binary.BigEndian.PutUint16(packet[seqAt:], t.number)
 	}
-	t.estimator.sent(packet, t.number, seqAt != 0, t.engine.now())
-	return c.WriteRTP(t.worker.Load().outlet, packet)
+	w := t.worker.Load()
+	t.estimator.sent(packet, t.number, seqAt != 0, w.now())
+	return c.WriteRTP(w.outlet, packet)
 }
 
 // WriteRTCP implements sfu.Sink; it also carries what upstreams ask for. Any goroutine may call it.
@@ -430,7 +443,10 @@ func (t *transport) WriteRTCP(compound []byte) error {
 // upstream asks a publisher for packets and key frames. It implements sfu.Upstream.
 type upstream struct {
 	transport *transport
+	session   *session
+	name      string        // of the track, for people
 	ssrc      atomic.Uint32 // the publisher's; 0 before its first packet
+	fraction  atomic.Uint32 // of 256, lost as last reported
 }
 
 // RequestPackets implements sfu.Upstream.
@@ -443,6 +459,7 @@ func (u *upstream) RequestPackets(seqs []uint16) {
 // RequestKeyFrame implements sfu.Upstream.
 func (u *upstream) RequestKeyFrame() {
 	if ssrc := u.ssrc.Load(); ssrc != 0 {
+		u.asked()
 		_ = u.transport.WriteRTCP(feedback.AppendPLI(nil, u.transport.streams.ssrc(), ssrc)) // asked for again later
 	}
 }

@@ -77,6 +77,7 @@ type Encoding struct {
 	epoch     uint32 // counts breaks: restarts of the sender, and unmuting
 	order     int64  // counts packets kept
 	stamp     uint32 // timestamp of the newest packet
+	stampAt   int64  // and when it came
 	newest    entrance
 	rates     *rates // of video
 	muted     bool
@@ -262,7 +263,7 @@ func (e *Encoding) take(raw []byte, h *inspect.Header, p *packet, picture inspec
 	}
 	e.order++
 	if index > before {
-		e.stamp = p.timestamp
+		e.stamp, e.stampAt = p.timestamp, now
 	}
 	e.count(index, p)
 	e.stats.Packets++

@@ -41,7 +41,6 @@ type forwarding struct {
 	replayOf  *Encoding
 	cuts      int // by overload
 	cutAt     int64
-	reported  bool // an SR was sent since the last break
 	rtcp      []byte
 	sent      sent
 	rtxSeq    uint16 // of the next packet on the RTX stream
@@ -214,7 +213,7 @@ func (s *Subscription) decide(e *Encoding, place int, t *slot, now int64) {
 		f.delivered.pictures++
 	}
 	s.newest(t, at)
-	if s.write(t, at, outgoing{marker: t.marker || d.Limits.Last(&t.frame)}) && (d.Switch || !f.reported) {
+	if s.write(t, at, outgoing{marker: t.marker || d.Limits.Last(&t.frame)}) && d.Switch {
 		s.report(now)
 	}
 	if d.Switch {

@@ -44,7 +44,8 @@ func (r *rates) add(raw []byte, h *inspect.Header, p *packet, now int64) {
 	if s := f.Structure; s != nil { // what a frame counts for is told for each decode target
 		for i := range s.Count {
 			if f.Indication(i) != inspect.NotPresent {
-				piece[min(s.Targets[i].Spatial, rateSide-1)][min(s.Targets[i].Temporal, rateSide-1)].add(raw, f.Begin && f.Spatial == s.Targets[i].Spatial)
+				d := s.Targets[i]
+				piece[min(d.Spatial, rateSide-1)][min(d.Temporal, rateSide-1)].add(raw, f.Begin && f.Spatial == d.Spatial)
 			}
 		}
 		return

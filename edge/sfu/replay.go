@@ -46,6 +46,7 @@ type replay struct {
 	arrival     int64 // of the key frame
 	epoch       uint32
 	newest      uint32 // timestamp of the newest packet
+	newestAt    int64  // and when it came
 	pictures    int    // after the key frame
 }
 
@@ -62,7 +63,7 @@ func (e *Encoding) replayable(now int64) (r replay, ok bool) {
 		return r, false
 	}
 	return replay{
-		first: k.index, last: e.numbers.Highest(), order: e.order, arrival: k.arrival, epoch: e.epoch, newest: e.stamp,
+		first: k.index, last: e.numbers.Highest(), order: e.order, arrival: k.arrival, epoch: e.epoch, newest: e.stamp, newestAt: e.stampAt,
 		pictures: k.pictures,
 	}, true
 }
@@ -79,7 +80,8 @@ func (s *Subscription) start(w *Writer) {
 	}
 	r, ok := e.replayable(now)
 	// What the receiver has already must not be followed by something older.
-	if !ok || f.lastAt != 0 && r.arrival <= f.lastAt || e == f.encoding && r.first < f.stream.Next() {
+	same := f.encoding != nil && f.encoding.config.Timeline == e.config.Timeline
+	if !ok || same && r.arrival <= f.lastAt || e == f.encoding && r.first < f.stream.Next() {
 		e.RequestKeyFrame(now)
 		return
 	}

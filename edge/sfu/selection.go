@@ -159,13 +159,17 @@ func (s *Subscription) SetTarget(t Target, reason Reason, now int64) {
 	s.note(now)
 }
 
-// want gets a key frame of e: from the history, where that is possible and nothing is being forwarded, or from the sender.
+// want gets a key frame of e: from the history, where nothing of the same sender is being forwarded, or was later; else from the
+// sender.
 func (s *Subscription) want(e *Encoding, now int64) {
 	if s.paused.Load() || s.closed.Load() {
 		return
 	}
-	if !s.live.Load() {
-		if r, ok := e.replayable(now); ok && r.arrival > s.stopped.Load() && s.order(control{sub: s, kind: controlStart}) {
+	old := s.current.Load()
+	anew := old == nil || old.config.Timeline != e.config.Timeline
+	if anew || !s.live.Load() {
+		r, ok := e.replayable(now)
+		if ok && (anew || r.arrival > s.stopped.Load()) && s.order(control{sub: s, kind: controlStart}) {
 			return
 		}
 	}

@@ -15,10 +15,13 @@ const plausible = time.Second
 // which all belong to the moment of the last, so that the receiver does not play them slowly.
 func (s *Subscription) begin(e *Encoding, t *slot) {
 	f := &s.forwarding
-	f.exact = s.stamp(e, t)
-	out := t.timestamp + f.exact
+	var out uint32
 	if r := f.catchUp; r != nil {
+		f.exact = s.stamp(e, r.newest, r.newestAt)
 		out = r.newest + f.exact - uint32(r.pictures)*s.moment()
+	} else {
+		f.exact = s.stamp(e, t.timestamp, t.arrival)
+		out = t.timestamp + f.exact
 	}
 	if f.lastAt != 0 && int32(out-f.lastTS) <= 0 {
 		out = f.lastTS + s.moment()
@@ -36,7 +39,7 @@ func (s *Subscription) begin(e *Encoding, t *slot) {
 	} else {
 		f.stream.Switch(t.index, t.timestamp, out, offsets)
 	}
-	f.encoding, f.epoch, f.reported = e, t.epoch, false
+	f.encoding, f.epoch = e, t.epoch
 }
 
 // moment is the least by which timestamps rise from picture to picture, in ticks: a millisecond.
@@ -54,25 +57,26 @@ func (s *Subscription) align(t *slot) {
 	f.stream.Restamp(t.index, out-t.timestamp)
 }
 
-// stamp is what to add to the timestamps of e, from a packet on, so that they follow what was sent before.
-func (s *Subscription) stamp(e *Encoding, t *slot) uint32 {
+// stamp is what to add to the timestamps of e so that they follow what was sent before, from a packet on with that timestamp that
+// came at arrival.
+func (s *Subscription) stamp(e *Encoding, timestamp uint32, arrival int64) uint32 {
 	f := &s.forwarding
 	if f.lastAt == 0 {
 		return 0
 	}
-	passed := max(t.arrival-f.lastAt, 0)
+	passed := max(arrival-f.lastAt, 0)
 	next := f.lastTS + max(1, ticks(passed, s.config.ClockRate))
 	if e == f.encoding {
-		if off := int64(int32(t.timestamp + f.exact - next)); within(off, s.config.ClockRate) {
+		if off := int64(int32(timestamp + f.exact - next)); within(off, s.config.ClockRate) {
 			return f.exact
 		}
-	} else if between, ok := s.between(e, t); ok {
+	} else if between, ok := s.between(e, timestamp); ok {
 		out := f.lastTS + uint32(between)
 		if within(int64(int32(out-next)), s.config.ClockRate) {
-			return out - t.timestamp
+			return out - timestamp
 		}
 	}
-	return next - t.timestamp
+	return next - timestamp
 }
 
 func within(off int64, rate int) bool {
@@ -80,9 +84,9 @@ func within(off int64, rate int) bool {
 	return off < limit && off > -limit
 }
 
-// between is the time at the source from the newest packet sent to the packet t of another encoding, in ticks, as the sender
-// reports of both tell.
-func (s *Subscription) between(e *Encoding, t *slot) (int32, bool) {
+// between is the time at the source from the newest packet sent to one of another encoding with that timestamp, in ticks, as the
+// sender reports of both tell.
+func (s *Subscription) between(e *Encoding, timestamp uint32) (int32, bool) {
 	f := &s.forwarding
 	old, ok := f.encoding.lastReport()
 	if !ok || old.epoch != f.epoch {
@@ -96,7 +100,7 @@ func (s *Subscription) between(e *Encoding, t *slot) (int32, bool) {
 	rate := s.config.ClockRate
 	// Both are how long after its report's moment a packet was taken.
 	then := int32(f.lastTS - place.Stamp - old.timestamp)
-	this := int32(t.timestamp - now.timestamp)
+	this := int32(timestamp - now.timestamp)
 	apart := now.at - old.at
 	if apart > int64(time.Minute) || apart < -int64(time.Minute) {
 		return 0, false
@@ -134,7 +138,6 @@ func (s *Subscription) report(now int64) {
 	} else {
 		at -= ticks(last.at-now, s.config.ClockRate)
 	}
-	f.reported = true
 	f.rtcp = feedback.AppendSenderReport(f.rtcp[:0], feedback.SenderReport{
 		SSRC: s.config.SSRC, NTP: feedback.ToNTP(now), Timestamp: at, Packets: f.sent.packets, Octets: f.sent.octets,
 	})

@@ -26,6 +26,8 @@ type Writer struct {
 	wake  chan struct{} // one token: there is something to do
 	done  chan struct{}
 	delay atomic.Int64
+	turn  sync.Mutex   // held by the goroutine that sends; see Wake
+	took  atomic.Int64 // how long the last turn took
 
 	mu       sync.Mutex // guards the fields below, and of each group those it says; held for a few instructions
 	pending  bool       // something was queued since the last time all was taken
@@ -33,7 +35,7 @@ type Writer struct {
 	controls []control
 	closed   bool
 
-	// Only the goroutine touches these.
+	// Only the goroutine that holds turn touches these.
 	taken       [kinds][]*group
 	takenOrders []control
 	run         [runLength]slot
@@ -144,14 +146,33 @@ func (w *Writer) signal() {
 func (w *Writer) loop() {
 	defer close(w.done)
 	for range w.wake {
-		if !w.drain() {
+		w.turn.Lock()
+		open := w.drain()
+		w.turn.Unlock()
+		if !open {
 			return
 		}
 	}
 }
 
+// lightWork is how long a turn may have taken for the next one to be done by whoever brings the packets. What takes longer would
+// keep it from reading, and what waits in its socket meanwhile has no age yet.
+const lightWork = int64(time.Millisecond)
+
+// help drains on the goroutine of the caller, or wakes the Writer's when there is much to do or that is at work.
+func (w *Writer) help() {
+	if w.took.Load() > lightWork || !w.turn.TryLock() {
+		w.signal()
+		return
+	}
+	w.drain()
+	w.turn.Unlock()
+}
+
 // drain does all that is queued; false when the Writer is closed.
 func (w *Writer) drain() bool {
+	began := w.clock()
+	defer func() { w.took.Store(w.clock() - began) }()
 	for {
 		some, closed := w.take()
 		if closed || !some {
@@ -239,11 +260,18 @@ func (w *Writer) Close() {
 	w.mu.Unlock()
 	w.signal()
 	<-w.done
+	w.turn.Lock() // by now nobody sends for long
+	w.turn.Unlock()
 }
 
 // Wake collects the Writers that have got something to do, so that each is woken once for many packets. The zero value is ready;
 // it belongs to one goroutine. A nil one wakes at once.
-type Wake struct{ writers []*Writer }
+type Wake struct {
+	// Own, if set, is a Writer that Done does not wake: it does that one's work itself, unless that one is at it. Its owner
+	// saves two switches of goroutines that way, which is much where there is little to send.
+	Own     *Writer
+	writers []*Writer
+}
 
 func (k *Wake) add(w *Writer) {
 	if k == nil {
@@ -255,9 +283,17 @@ func (k *Wake) add(w *Writer) {
 
 // Done wakes the Writers.
 func (k *Wake) Done() {
+	own := false
 	for i, w := range k.writers {
-		w.signal()
+		if w == k.Own {
+			own = true
+		} else {
+			w.signal()
+		}
 		k.writers[i] = nil
+	}
+	if own { // last, so that the others are at work meanwhile
+		k.Own.help()
 	}
 	k.writers = k.writers[:0]
 }

@@ -144,6 +144,7 @@ type Info struct {
 	Views        []string
 	Participants []conference.Participant // the client itself among them, in the order of coming
 	Streams      []conference.Stream      // its own among them
+	Adapts       bool                     // videos adapt to each subscriber's network and display: see Subscription.Update
 }
 
 // Join connects to the portal that the token names and enters the token's room. ctx bounds the joining, not the conference. Errors: ErrToken,
@@ -244,7 +245,8 @@ func (c *Conference) Info() Info {
 	var info Info
 	read := func() {
 		r := c.state.room
-		info = Info{Self: r.self, RoomID: r.id, Views: r.views, Participants: r.participants.list(), Streams: r.streams.list()}
+		info = Info{Self: r.self, RoomID: r.id, Views: r.views, Participants: r.participants.list(), Streams: r.streams.list(),
+			Adapts: r.adapts}
 	}
 	if err := c.loop.Do(context.Background(), read); err != nil {
 		<-c.loop.Done()

@@ -186,7 +186,8 @@ func (u SubscriptionUpdate) apply(t *portalproto.SubscribeTrack) {
 	}
 }
 
-// Update changes what is received, without negotiation (portal protocol 6.7).
+// Update changes what is received, without negotiation (portal protocol 6.7). Where the room adapts, the resolution may be any: it is the
+// size at which the video is shown.
 func (s *Subscription) Update(ctx context.Context, update SubscriptionUpdate) error {
 	request := portalproto.SubscriptionControl{
 		Operation: portalproto.Update, AudioFrom: update.AudioFrom, VideoFrom: update.VideoFrom, Wanted: update.Wanted,
@@ -212,6 +213,24 @@ func (s *Subscription) Update(ctx context.Context, update SubscriptionUpdate) er
 		s.s.updated(update)
 		return nil
 	})
+}
+
+// Quality is what the server says of what this client gets, and why: one of the subscriptions that the management API tells of in the
+// quality of a stream. Servers of others refuse it.
+func (s *Subscription) Quality(ctx context.Context) (jsonvalue.Value, error) {
+	id := ""
+	if err := s.c.do(ctx, func() error {
+		if s.s.data {
+			return ErrArgument
+		}
+		if id = s.s.id; id == "" {
+			return errReplaced // the subscription is being restored
+		}
+		return nil
+	}); err != nil {
+		return jsonvalue.Value{}, err
+	}
+	return s.c.request(ctx, portalproto.EventSubscriptionQuality, portalproto.EncodeID(id))
 }
 
 // Tracks is the remote media that has come: one entry per m-line the server accepted, audio before video as they were asked for.

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"portico/shared/conference"
+	"portico/shared/jsonvalue"
 	"portico/shared/portalproto"
 )
 
@@ -104,6 +105,33 @@ func TestSubscribe(t *testing.T) {
 		w.inAnyOrder(`> subscription-control {"id":"s1","operation":"pause","data":"video"}`, `> subscription-control {"id":"s1","operation":"play","data":"video"}`,
 			`> subscription-control {"id":"s1","operation":"update","data":{"video":{"parameters":{"resolution":{"width":320,"height":240}}}}}`,
 			`> unsubscribe {"id":"s1"}`, "peer1 stop 0", "peer1 stop 1")
+	})
+}
+
+// TestQuality: what the server says of a subscription comes as it is; a server of others refuses.
+func TestQuality(t *testing.T) {
+	inWorld(t, func(w *world) {
+		s := w.subscribe(w.t.Context())
+		if <-s.done; s.err != nil {
+			t.Fatal(s.err)
+		}
+		answer := jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of("s1")), jsonvalue.M("new", jsonvalue.OfInt(1)))
+		w.portal.mu.Lock()
+		w.portal.answers = func(name string, data jsonvalue.Value) []jsonvalue.Value {
+			if name == portalproto.EventSubscriptionQuality && data.String() == `{"id":"s1"}` {
+				return portalproto.AckOK(answer)
+			}
+			return nil
+		}
+		w.portal.mu.Unlock()
+		if q, err := s.value.Quality(w.t.Context()); err != nil || !jsonvalue.Equal(q, answer) {
+			t.Errorf("%v, %v", q, err)
+		}
+		w.refuse(portalproto.EventSubscriptionQuality, portalproto.ErrNoSubscription.Text)
+		var refused *ServerError
+		if _, err := s.value.Quality(w.t.Context()); !errors.As(err, &refused) {
+			t.Errorf("of one that is gone: %v", err)
+		}
 	})
 }
 

@@ -20,6 +20,7 @@ type room struct {
 	id           string
 	views        []string
 	self         conference.Participant
+	adapts       bool
 	participants roster[conference.Participant]
 	streams      roster[conference.Stream]
 }
@@ -27,7 +28,7 @@ type room struct {
 // newRoom seeds a room. ok is false when the list of participants does not contain the client itself.
 func newRoom(login portalproto.LoginResult) (r *room, ok bool) {
 	r = &room{
-		id: login.RoomID, views: login.Views, self: login.Participant,
+		id: login.RoomID, views: login.Views, self: login.Participant, adapts: login.Adapts,
 		participants: newRoster[conference.Participant](maxParticipants), streams: newRoster[conference.Stream](maxStreams),
 	}
 	for _, p := range login.Participants {

@@ -41,6 +41,19 @@ func TestWebTransportOfLogin(t *testing.T) {
 	}
 }
 
+func TestAdaptsOfLogin(t *testing.T) {
+	for _, on := range []bool{true, false} {
+		r := LoginResult{Participant: conference.Participant{ID: "p"}, RoomID: "r", Adapts: on}
+		v := r.Encode(Receiver{Version: V12})
+		if v.Get("enableBandwidthAdaptation").Exists() != on {
+			t.Errorf("%v is written as %v", on, v)
+		}
+		if back, ok := DecodeLoginResult(v); !ok || back.Adapts != on {
+			t.Errorf("%v back as %+v", on, back)
+		}
+	}
+}
+
 func TestHashesOfOthers(t *testing.T) {
 	v, err := jsonvalue.Parse([]byte(`[{"algorithm":"md5","value":"YQ=="},{"algorithm":"sha-256"},7,{"algorithm":"sha-256","value":"YQ=="}]`), jsonvalue.Limits{})
 	if got := decodeHashes(v); err != nil || !reflect.DeepEqual(got, []string{"YQ=="}) {

@@ -107,6 +107,7 @@ type LoginResult struct {
 	// Additions of ours; OWT clients do not look at them.
 	ICEServers         []ICEServer
 	Edges              []string // other edges to resume on, "host:port"
+	Adapts             bool     // videos of the room adapt to each subscriber's network and display
 	WebTransportHashes []string // SHA-256 of certificates to take for WebTransport, base64; none: those that are signed
 }
 
@@ -138,6 +139,7 @@ func (r LoginResult) Encode(to Receiver) jsonvalue.Value {
 		jsonvalue.M("webTransportToken", optionalText(r.WebTransport)),
 		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)),
 		jsonvalue.M("edges", edges),
+		jsonvalue.M("enableBandwidthAdaptation", onlyTrue(r.Adapts)),
 		jsonvalue.M("webTransportCertificateHashes", EncodeHashes(r.WebTransportHashes)))
 }
 
@@ -164,8 +166,17 @@ func DecodeLoginResult(v jsonvalue.Value) (r LoginResult, ok bool) {
 	r.WebTransport = v.Get("webTransportToken").Text()
 	r.ICEServers = decodeICEServers(v.Get("iceServers"))
 	r.Edges = texts(v.Get("edges"))
+	r.Adapts = v.Get("enableBandwidthAdaptation").Bool()
 	r.WebTransportHashes = decodeHashes(v.Get("webTransportCertificateHashes"))
 	return r, r.Participant.ID != "" && room.Kind() == jsonvalue.Object
+}
+
+// onlyTrue is true, or absent.
+func onlyTrue(b bool) (v jsonvalue.Value) {
+	if b {
+		v = jsonvalue.OfBool(true)
+	}
+	return v
 }
 
 func texts(v jsonvalue.Value) []string {

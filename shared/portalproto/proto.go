@@ -27,6 +27,9 @@ const (
 	// EventRefreshWebTransport, an addition of ours, asks for a token for another WebTransport connection, after the client has ended
 	// what was on the one that it lost. The request has no data; the answer's is a WebTransportGrant.
 	EventRefreshWebTransport = "refreshWebTransportToken"
+	// EventSubscriptionQuality, an addition of ours, asks what the client gets by a subscription of its own, and why. The request is {id}, as
+	// that of unsubscribe; the answer's data is one of the subscriptions that the management API tells of in the quality of a stream.
+	EventSubscriptionQuality = "subscription-quality"
 )
 
 // Notifications, from portal to client (portal protocol 7).

@@ -18,7 +18,7 @@ type system struct {
 
 // receive fills messages with what waits in a socket's buffer.
 func receive(fd uintptr, messages []unix.Mmsghdr) (int, unix.Errno) {
-	n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(messages))),
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(messages))),
 		uintptr(len(messages)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }
@@ -26,7 +26,7 @@ func receive(fd uintptr, messages []unix.Mmsghdr) (int, unix.Errno) {
 // send hands messages to the kernel. It stops at the first one that is refused, and tells the error only if that is the very
 // first.
 func send(fd uintptr, messages []unix.Mmsghdr) (int, unix.Errno) {
-	n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(messages))),
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, fd, uintptr(unsafe.Pointer(unsafe.SliceData(messages))),
 		uintptr(len(messages)), unix.MSG_DONTWAIT, 0, 0)
 	return int(n), errno
 }

@@ -144,5 +144,6 @@ func infoOf(info client.Info) jsonvalue.Value {
 	}
 	return jsonvalue.OfObject(
 		jsonvalue.M("room", jsonvalue.Of(info.RoomID)), jsonvalue.M("self", jsonvalue.Of(info.Self.ID)), jsonvalue.M("views", jsonvalue.OfStrings(info.Views)),
-		jsonvalue.M("participants", jsonvalue.OfArray(participants...)), jsonvalue.M("streams", jsonvalue.OfArray(streams...)))
+		jsonvalue.M("participants", jsonvalue.OfArray(participants...)), jsonvalue.M("streams", jsonvalue.OfArray(streams...)),
+		jsonvalue.M("adapts", jsonvalue.OfBool(info.Adapts)))
 }

@@ -209,6 +209,7 @@ func TestPublish(t *testing.T) {
 	p.expect("reply", p.request("replace", `{`+client1+`,"id":"session1","kind":"audio"}`, js.Null()))
 	p.expect("failure", p.request("replace", `{`+client1+`,"id":"session1","kind":"video"}`, other), `"code":"invalid-argument"`)
 	p.expect("failure", p.request("update", `{`+client1+`,"id":"session1","parameters":{"framerate":5}}`), `"code":"invalid-argument"`)
+	p.expect("failure", p.request("quality", `{`+client1+`,"id":"session1"}`), `"code":"invalid-argument"`)
 
 	n = p.request("stop", `{`+client1+`,"id":"session1"}`)
 	p.expect("sessionended", 1, `{"id":"session1","reason":""}`)
@@ -244,6 +245,7 @@ func TestSubscribe(t *testing.T) {
 	if got := portal.next(); got.name != "subscription-control" || !strings.Contains(got.data.String(), `"framerate":15`) {
 		t.Errorf("asked for %s %s", got.name, got.data)
 	}
+	p.expect("reply", p.request("quality", `{`+client1+`,"id":"session1"}`), `{"id":"session1","tracks":[{"reason":"bandwidth"}]}`)
 	portal.say("progress", parse(`{"id":"session1","sessionId":"session1","status":"error","data":"Source stream loss"}`))
 	p.expect("sessionended", 1, `"reason":"Source stream loss"`)
 }

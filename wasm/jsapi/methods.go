@@ -100,6 +100,8 @@ func (a *api) do(ctx context.Context, c *call, method string, args jsonvalue.Val
 		return false, nil
 	case "send":
 		return false, p.conference.Send(ctx, args.Get("message"), args.Get("to").Text())
+	case "quality":
+		return true, a.quality(ctx, c, p, args.Get("id").Text())
 	case "stop", "mute", "unmute", "update", "replace":
 		return false, a.control(ctx, p, method, args, object)
 	case "network":
@@ -242,6 +244,23 @@ func (a *api) control(ctx context.Context, p *participation, method string, args
 		return client.ErrArgument
 	}
 	return s.Stop(ctx)
+}
+
+// quality answers with what the server says of a subscription.
+func (a *api) quality(ctx context.Context, c *call, p *participation, id string) error {
+	s, err := p.session(id)
+	if err != nil {
+		return err
+	}
+	subscription, ok := s.(*client.Subscription)
+	if !ok {
+		return client.ErrArgument
+	}
+	q, err := subscription.Quality(ctx)
+	if err == nil {
+		a.answer(c.number, result{value: q}, nil)
+	}
+	return err
 }
 
 // trackOf is a track of the page as the client takes it: nil for none.

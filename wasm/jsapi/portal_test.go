@@ -101,6 +101,8 @@ func (p *portal) request(name string, args ...jsonvalue.Value) ([]jsonvalue.Valu
 		if data.Path("signaling", "type").Text() == "offer" {
 			p.negotiate(data.Path("signaling", "sdp").Text())
 		}
+	case "subscription-quality":
+		return ok(parse(`{"id":"` + data.Get("id").Text() + `","tracks":[{"reason":"bandwidth"}]}`)), nil
 	case "text":
 		if data.Get("message").Text() == "hang" {
 			<-p.closed

@@ -10,7 +10,7 @@ export class Call {
   #options;
   #events;
   #library = null;
-  #session = null; // {sdk, client, publisher, screen} while in a room
+  #session = null; // {sdk, client, publisher, screen, adapts, subscriptions by stream} while in a room
 
   // options is {relay}; events has lost(error), problem(error), arrived(name) and departed(name).
   constructor(store, options, events) {
@@ -36,7 +36,10 @@ export class Call {
   async join(token, refreshToken) {
     const sdk = await this.preload();
     const client = new sdk.ConferenceClient({relayOnly: this.#options.relay});
-    const session = {sdk, client, screen: null, publisher: new Publisher(sdk, client, (error) => this.#events.problem(error))};
+    const session = {
+      sdk, client, screen: null, adapts: false, subscriptions: new Map(), shown: new Map(), paused: new Set(),
+      publisher: new Publisher(sdk, client, (error) => this.#events.problem(error)),
+    };
     // Events may come before the promise of join is settled: they belong to this session already.
     this.#session = session;
     this.#store.set({people: [], streams: [], messages: [], unread: 0});
@@ -88,6 +91,48 @@ export class Call {
     await publication.stop().catch(this.#events.problem);
   }
 
+  // showAt takes the size, in device pixels, at which somebody else's picture is shown.
+  showAt(stream, size) {
+    this.#session?.shown.set(stream, size);
+    this.#tellSize(this.#session, stream);
+  }
+
+  // pause stops a picture that nobody sees, or lets it go on.
+  pause(stream, paused) {
+    if (paused) this.#session?.paused.add(stream);
+    else this.#session?.paused.delete(stream);
+    this.#tellPause(this.#session, stream);
+  }
+
+  // inspect gives what is known of a stream's picture, {report, track, told}, or of this page's own for null; null when it has gone.
+  async inspect(stream) {
+    const session = this.#session;
+    if (!session) return null;
+    if (stream === null) {
+      const {track} = this.#store.state.camera;
+      return track && {track, report: await session.publisher.getStats(), told: null};
+    }
+    const subscription = session.subscriptions.get(stream);
+    if (!subscription) return null;
+    const [report, told] = await Promise.all([subscription.getStats(), subscription.quality().catch(() => null)]);
+    return {report, told, track: subscription.stream.getVideoTracks()[0]};
+  }
+
+  // #tellSize: a room that does not adapt refuses, and has no use for other sizes either.
+  #tellSize(session, stream) {
+    const subscription = session?.subscriptions.get(stream);
+    if (!subscription || !session.adapts) return;
+    subscription.applyOptions({video: {resolution: session.shown.get(stream)}}).catch(({code}) => {
+      if (code === 'refused') session.adapts = false;
+    });
+  }
+
+  #tellPause(session, stream) {
+    const subscription = session?.subscriptions.get(stream);
+    // What ended meanwhile needs no pause, and what could not be told is told with the next change.
+    (session?.paused.has(stream) ? subscription?.mute('video') : subscription?.unmute('video'))?.catch(() => {});
+  }
+
   #listen(session) {
     const {client} = session;
     const on = (type, handle) => client.addEventListener(type, (event) => {
@@ -108,6 +153,8 @@ export class Call {
   }
 
   #enter(session, info) {
+    session.adapts = info.adapts === true;
+    session.publisher.adapts = session.adapts;
     this.#store.set({self: {id: info.self.id, name: info.self.userId}, phase: Phase.CALL});
     for (const participant of info.participants) this.#addPerson(session, participant);
     for (const stream of info.remoteStreams) this.#addStream(session, stream);
@@ -160,6 +207,12 @@ export class Call {
     });
     try {
       const subscription = await session.client.subscribe(stream, {audio: Boolean(stream.source.audio), video: Boolean(stream.source.video)});
+      session.subscriptions.set(stream.id, subscription);
+      if (session.shown.has(stream.id)) this.#tellSize(session, stream.id);
+      if (session.paused.has(stream.id)) this.#tellPause(session, stream.id);
+      subscription.addEventListener('ended', () => {
+        if (session.subscriptions.get(stream.id) === subscription) session.subscriptions.delete(stream.id);
+      });
       change({media: subscription.stream});
       subscription.addEventListener('error', ({error}) => {
         change({media: null});

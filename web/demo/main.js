@@ -5,6 +5,7 @@ import {Call} from './call.js';
 import {Chat} from './chat.js';
 import {Controls} from './controls.js';
 import {Devices} from './devices.js';
+import {Display} from './display.js';
 import {bindDeviceFields, bindDialogs, closeDialogs, openDialog} from './dialogs.js';
 import {byId} from './dom.js';
 import {Levels} from './levels.js';
@@ -16,6 +17,7 @@ import {Stage} from './stage.js';
 import {initialState, Phase, Store} from './state.js';
 import {checkToken, requestToken} from './token.js';
 import {keepAwake} from './wakelock.js';
+import {Why} from './why.js';
 import {joinProblem, left, lostCall, screenProblem, unsupported} from './words.js';
 
 const SCREENS = {lobby: [Phase.LOBBY, Phase.JOINING], call: [Phase.CALL], ended: [Phase.ENDED]};
@@ -83,7 +85,8 @@ function start() {
   const toggle = (kind) => devices.setOn(kind, !store.state[kind].on);
   const chat = new Chat(store, call);
   new Lobby(store, levels, {join, toggle, retry: () => devices.open()});
-  new Stage(store, levels);
+  const why = new Why(call);
+  new Stage(store, levels, new Display(call), (subject) => why.open(subject));
   new Controls(store, {mic: () => toggle('mic'), camera: () => toggle('camera'), share, leave});
   bindDialogs(store, prefs);
   bindDeviceFields(store, prefs, devices);

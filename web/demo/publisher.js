@@ -1,7 +1,22 @@
 // Keeps one publication in step with the microphone and the camera: published when there is something to send, muted and
 // unmuted for the others to know, and with another track when the device changes.
 
+// LAYERS are the sizes in which a large picture is sent, so that the server can choose for each receiver.
+const LAYERS = [
+  {rid: 'q', scaleResolutionDownBy: 4, maxBitrate: 150_000},
+  {rid: 'h', scaleResolutionDownBy: 2, maxBitrate: 500_000},
+  {rid: 'f', scaleResolutionDownBy: 1, maxBitrate: 1_700_000},
+];
+const LARGE = 640 * 360; // pixels; a picture that is no larger is sent once
+
+// layersFor are the encodings for a camera with those settings, undefined for the browser's single one.
+export function layersFor({width = 0, height = 0}, adapts) {
+  return adapts && width * height > LARGE ? LAYERS : undefined;
+}
+
 export class Publisher {
+  // adapts says that the server chooses layers for each receiver; without that nobody would get the large ones.
+  adapts = false;
   #sdk;
   #client;
   #onProblem;
@@ -28,6 +43,11 @@ export class Publisher {
 
   close() {
     this.#closed = true;
+  }
+
+  // getStats is the browser's RTCStatsReport, null while nothing is published.
+  async getStats() {
+    return this.#current ? this.#current.publication.getStats() : null;
   }
 
   async #settle() {
@@ -69,7 +89,8 @@ export class Publisher {
     const {audio, video} = wanted;
     const media = new MediaStream([audio.track, video.track].filter(Boolean));
     const source = new this.#sdk.StreamSourceInfo(audio.track ? 'mic' : undefined, video.track ? 'camera' : undefined);
-    const publication = await this.#client.publish(new this.#sdk.LocalStream(media, source));
+    const options = {video: video.track ? layersFor(video.track.getSettings(), this.adapts) : undefined};
+    const publication = await this.#client.publish(new this.#sdk.LocalStream(media, source), options);
     const sending = {};
     for (const [kind, {track}] of Object.entries(wanted)) {
       if (track) sending[kind] = {track, on: true};

@@ -9,14 +9,19 @@ const GAP = 10; // px between tiles; the same in call.css
 export class Stage {
   #store;
   #levels;
+  #display;
+  #onWhy;
   #tiles = new Map();
   #stage = document.querySelector('.stage');
   #lists = {camera: byId('tiles'), screen: byId('screens')};
   #own = {track: null, mic: null, media: null};
 
-  constructor(store, levels) {
+  // display is told of every tile with somebody else's picture; onWhy(subject) is called for who asks why one looks so.
+  constructor(store, levels, display, onWhy) {
     this.#store = store;
     this.#levels = levels;
+    this.#display = display;
+    this.#onWhy = onWhy;
     byId('sound').addEventListener('click', () => this.#turnOnSound());
     const observer = new ResizeObserver(() => this.#arrange());
     observer.observe(this.#stage);
@@ -31,6 +36,7 @@ export class Stage {
     let changed = false;
     for (const [key, tile] of this.#tiles) {
       if (keys.has(key)) continue;
+      this.#display.unwatch(tile.element);
       tile.remove();
       this.#tiles.delete(key);
       changed = true;
@@ -40,13 +46,14 @@ export class Stage {
       const {kind} = description;
       let tile = this.#tiles.get(description.key);
       if (!tile) {
-        tile = new Tile(description.key, this.#levels, () => this.#store.set({soundBlocked: true}));
+        tile = new Tile(description.key, this.#levels, () => this.#store.set({soundBlocked: true}), this.#onWhy);
         this.#tiles.set(description.key, tile);
         changed = true;
       }
       tile.show(description);
       this.#place(tile.element, this.#lists[kind], last[kind]);
       last[kind] = tile.element;
+      if (!description.own && description.stream && description.video !== 'none') this.#display.watch(tile.element, description.stream);
     }
     const alone = wanted.length > 0 && state.people.length === 0;
     byId('alone').hidden = !alone;

@@ -5,14 +5,15 @@ import {fromTemplate, paintAvatar} from './dom.js';
 export class Tile {
   #levels;
   #onBlocked;
+  #description = null;
   #video;
   #avatar;
   #name;
   #shown = {};
   #metered = null;
 
-  // onBlocked is called when the browser plays no sound before a click.
-  constructor(key, levels, onBlocked) {
+  // onBlocked is called when the browser plays no sound before a click, onWhy(subject) for who asks why it looks so: see why.js.
+  constructor(key, levels, onBlocked, onWhy) {
     this.key = key;
     this.#levels = levels;
     this.#onBlocked = onBlocked;
@@ -23,11 +24,16 @@ export class Tile {
     const expand = this.element.querySelector('.expand');
     if (this.element.requestFullscreen) expand.addEventListener('click', () => this.#toggleFullscreen());
     else expand.remove();
+    this.element.querySelector('.why').addEventListener('click', () => {
+      const {name, own, stream} = this.#description;
+      onWhy({label: this.#shown.label, name, own, stream, element: this.element});
+    });
   }
 
   // show brings the tile in line with a description from stage.js.
   show(description) {
     const {name, own, kind, media, audio, video, participant, stream} = description;
+    this.#description = description;
     Object.assign(this.element.dataset, {kind, audio, video, participant, stream: stream ?? '', own: own ? 'yes' : 'no'});
     const label = labelOf(name, own, kind);
     if (this.#shown.label !== label) {

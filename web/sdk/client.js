@@ -20,11 +20,12 @@ export class Participant extends EventTarget {
 }
 
 export class ConferenceInfo {
-  constructor(id, participants, remoteStreams, myInfo) {
+  constructor(id, participants, remoteStreams, myInfo, adapts = false) {
     this.id = id;
     this.participants = participants;
     this.remoteStreams = remoteStreams;
     this.self = myInfo;
+    this.adapts = adapts;
   }
 }
 
@@ -36,6 +37,7 @@ export class ConferenceClient extends EventTarget {
   #program;
   #registration; // our number in the program
   #room;
+  #adapts;
   #self;
   #participants = new Map();
   #streams = new Map();
@@ -58,7 +60,7 @@ export class ConferenceClient extends EventTarget {
   // info is the room as it is now, null outside a conference.
   get info() {
     if (!this.#room) return null;
-    return new ConferenceInfo(this.#room, [...this.#participants.values()], [...this.#streams.values()], this.#self);
+    return new ConferenceInfo(this.#room, [...this.#participants.values()], [...this.#streams.values()], this.#self, this.#adapts);
   }
 
   // peerConnection is the browser's RTCPeerConnection, null before the first publication or subscription. It is for looking at:
@@ -245,6 +247,7 @@ export class ConferenceClient extends EventTarget {
   // #seed takes over the room as the login found it. Events that were faster have been here already: what they made stays.
   #seed(info) {
     this.#room = info.room;
+    this.#adapts = Boolean(info.adapts);
     for (const p of info.participants) {
       if (!this.#participants.has(p.id)) this.#participants.set(p.id, new Participant(p));
     }

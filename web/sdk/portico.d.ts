@@ -320,11 +320,77 @@ export class Subscription extends TypedEventTarget<SessionEvents> {
   stop(): Promise<void>;
   /** Statistics of the whole RTCPeerConnection. */
   getStats(): Promise<RTCStatsReport>;
-  /** Changes what is received, within the stream's extraCapabilities. */
+  /**
+   * Changes what is received, within the stream's extraCapabilities. Portico: where ConferenceInfo.adapts, the resolution alone may be any: the size in
+   * device pixels at which the video is shown.
+   */
   applyOptions(options: {video: {resolution?: Resolution; frameRate?: number; bitrateMultiplier?: number; keyFrameInterval?: number}}): Promise<void>;
+  /** Portico: what the server says of what is received, and why it is not more. */
+  quality(): Promise<SubscriptionQuality>;
   /** Pauses media to this participant only. */
   mute(kind: TrackKind): Promise<void>;
   unmute(kind: TrackKind): Promise<void>;
+}
+
+/** Portico: see Subscription.quality. What is not known is left out. Rates are bit/s, durations milliseconds, losses 0 to 1, times ISO 8601. */
+export interface SubscriptionQuality {
+  id: string;
+  participant: string;
+  transport: string;
+  ready: boolean;
+  /** The addresses that ICE has chosen. */
+  path?: {local: string; remote: string};
+  /** The way from the server to this page: estimate is what fits, by is what it goes by, queue what piles up on the way. */
+  network: {
+    estimate: number; by: 'nothing' | 'twcc' | 'remb' | 'reports'; wanted: number; sent: number; arrives: number; rtt: number; queue: number; loss: number;
+    usage: string; probing: boolean; stalled: boolean;
+  };
+  tracks: TrackQuality[];
+  /** What happened last, oldest first. */
+  events: QualityEvent[];
+}
+export interface TrackQuality {
+  kind: 'audio' | 'video';
+  mid: string;
+  from: string;
+  /** Whether layers are chosen for it. */
+  adapts: boolean;
+  /** As the page told with applyOptions. */
+  displayed?: {width: number; height: number};
+  sending: boolean;
+  /** The largest there is, what this page is to get, and what it gets. */
+  source?: QualityLayer;
+  target?: QualityLayer;
+  current?: QualityLayer;
+  /** Why it is not more. */
+  reason: 'none' | 'asked for' | 'displayed size' | 'bandwidth' | 'waiting for key frame' | 'source has no more' | 'paused by subscriber' | 'muted' | 'overloaded';
+  since?: string;
+  bitrate: number;
+  frameRate: number;
+  loss: number;
+  packets: number;
+  bytes: number;
+  packetsResent: number;
+  drops: {reason: string; packets: number}[];
+}
+export interface QualityLayer {
+  rid?: string;
+  width?: number;
+  height?: number;
+  spatial?: number;
+  temporal?: number;
+}
+export interface QualityEvent {
+  at: string;
+  /** Of what was repeated. */
+  until?: string;
+  count?: number;
+  kind: string;
+  reason?: string;
+  detail?: string;
+  /** Heights of pictures; of estimate bit/s, of loss percent. */
+  from?: number;
+  to?: number;
 }
 
 // ---- The conference ----
@@ -345,6 +411,11 @@ export class ConferenceInfo {
   readonly participants: Participant[];
   readonly remoteStreams: RemoteStream[];
   readonly self: Participant;
+  /**
+   * Portico: the server chooses the layers of each video by the subscriber's network and by the size at which it is shown, which
+   * Subscription.applyOptions tells.
+   */
+  readonly adapts: boolean;
 }
 
 export interface ConferenceClientConfiguration extends LoadOptions {

@@ -133,6 +133,11 @@ export class Subscription extends Session {
     await this._request('update', {parameters});
   }
 
+  // quality is what the server says of what is received, and why it is not more.
+  async quality() {
+    return (await this._request('quality', {})).data;
+  }
+
   async _control(method, kind) {
     await super._control(method, kind);
     this.dispatchEvent(new MuteEvent(method, {kind}));

@@ -314,6 +314,13 @@ test('a publication can send another track, a subscription get another picture',
   await refused(subscription.applyOptions({}), 'invalid-argument');
 });
 
+test('a subscription tells what the server says of it', async () => {
+  const {fake, subscription} = await withSessions();
+  fake.answers.quality = () => ({data: {id: 'sub', tracks: [{reason: 'bandwidth'}]}});
+  assert.deepEqual(await subscription.quality(), {id: 'sub', tracks: [{reason: 'bandwidth'}]});
+  assert.deepEqual(fake.last('quality').data, {id: 'sub', client: 1});
+});
+
 test('sessions end once', async () => {
   const {fake, client, publication, stream, subscription} = await withSessions();
   let ended = 0;

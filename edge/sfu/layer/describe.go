@@ -12,6 +12,13 @@ type frames struct {
 	any    bool
 	intact uint32 // for each decode target: all that it needs was forwarded
 	active uint32 // decode targets that are being sent
+
+	best    uint8 // what best found last,
+	bestFor struct {
+		structure *inspect.Structure
+		target    Target
+		active    uint32
+	} // and for what
 }
 
 func (f *frames) has(number uint16) bool { return f.sent[number%span/64]>>(number%64)&1 != 0 }
@@ -65,6 +72,16 @@ func best(s *inspect.Structure, target Target, active uint32) uint8 {
 	return found
 }
 
+// best is like the function, and remembers what it found: that changes seldom.
+func (s *Selector) best(structure *inspect.Structure) uint8 {
+	f := &s.frames
+	if f.bestFor.structure != structure || f.bestFor.target != s.target || f.bestFor.active != f.active {
+		f.best = best(structure, s.target, f.active)
+		f.bestFor.structure, f.bestFor.target, f.bestFor.active = structure, s.target, f.active
+	}
+	return f.best
+}
+
 // lowest is the decode target with the fewest layers.
 func lowest(s *inspect.Structure) (found uint8) {
 	for i := range s.Count {
@@ -84,7 +101,7 @@ func (s *Selector) described(p Packet, picture bool) {
 	if !anew && s.frames.any && f.Number == s.frames.number {
 		return
 	}
-	want := best(f.Structure, s.target, f.Active)
+	want := s.best(f.Structure)
 	switch {
 	case p.Key || anew && f.Key:
 		s.frames.any, s.frames.intact = false, ^uint32(0)
@@ -104,20 +121,22 @@ func (s *Selector) described(p Packet, picture bool) {
 	s.note(f, complete)
 }
 
-// move goes over to the decode target wanted, if one may at the frame f. On the way down fewer temporal layers may have to do until
-// a key frame lets the spatial layer change.
+// move goes over to the decode target wanted, if one may at the frame f. More spatial layers cannot begin within a picture: what is
+// below them has gone out as its end. On the way down fewer temporal layers may have to do until a key frame lets the spatial
+// layer change.
 func (s *Selector) move(f *inspect.Frame, want uint8, picture, complete bool) {
 	if want == s.limits.Decode {
 		return
 	}
-	if f.Indication(int(want)) == inspect.Switch && complete || picture && s.frames.intact>>want&1 != 0 {
+	now, wanted := s.structure.Targets[s.limits.Decode], s.structure.Targets[want]
+	enters := f.Indication(int(want)) == inspect.Switch && complete && (picture || wanted.Spatial <= now.Spatial)
+	if enters || picture && s.frames.intact>>want&1 != 0 {
 		s.limits.Decode = want
 		return
 	}
 	if !picture {
 		return
 	}
-	now, wanted := s.structure.Targets[s.limits.Decode], s.structure.Targets[want]
 	if now.Temporal <= wanted.Temporal {
 		return
 	}

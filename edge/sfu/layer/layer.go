@@ -7,7 +7,7 @@
 //
 //   - another encoding begins at a key frame, and until one comes the old encoding goes on;
 //   - fewer spatial or temporal layers begin with the next picture;
-//   - more spatial layers begin with a key frame, or where a layer frame needs only what is below it in its own picture;
+//   - more spatial layers begin with a key frame, which is known when the picture begins;
 //   - more temporal layers begin with a key frame or where the stream says that one may switch: Y of VP8, U of VP9;
 //   - with a dependency descriptor all of this follows from what each frame is to each decode target.
 //
@@ -133,7 +133,7 @@ func (s *Selector) Settled() bool {
 	case s.waiting || s.current != s.target.Encoding:
 		return false
 	case s.structure != nil:
-		want := best(s.structure, s.target, s.frames.active)
+		want := s.best(s.structure)
 		return s.frames.intact>>want&1 != 0 || s.structure.Targets[s.limits.Decode].Spatial == s.structure.Targets[want].Spatial
 	}
 	return s.limits.Spatial >= min(limit(s.target.Spatial), s.top)
@@ -194,9 +194,6 @@ func (s *Selector) layered(p Packet, picture bool) {
 	}
 	if f.Sync && f.Temporal == s.limits.Temporal+1 && f.Temporal <= want.Temporal {
 		s.limits.Temporal = f.Temporal
-	}
-	if f.Begin && f.Layered && !f.Inter && f.Spatial == s.limits.Spatial+1 && f.Spatial <= want.Spatial {
-		s.limits.Spatial = f.Spatial
 	}
 	if f.SwitchUp && f.Temporal <= s.limits.Temporal {
 		s.up = true

@@ -130,8 +130,7 @@ func TestVP9Spatial(t *testing.T) {
 	check(picture(false, true, 1, false), "------") // where one may switch is known behind a picture of the base layer
 	check(picture(false, true, 0, true), "FF*----")
 	check(picture(false, true, 1, false), "FF*----")
-	check(picture(false, false, 0, false), "FFFFFF*") // needs nothing but what is below it
-	s.SetTarget(Target{Spatial: 0, Temporal: -1})
+	check(picture(false, false, 0, false), "FF*----") // the lower layer has gone out as the end of the picture
 	check(picture(false, true, 0, false), "FF*----")
 	s.SetTarget(Target{Spatial: -1, Temporal: -1})
 	check(picture(true, true, 0, false), "FFFFFF")
@@ -209,8 +208,8 @@ func TestAV1(t *testing.T) {
 	check(picture(false), "FF*-")
 	check(picture(false), "---")
 	s.SetTarget(Target{Spatial: 0, Temporal: 2})
-	check(picture(false), "---") // T1: one may enter behind the next of T0
-	check(picture(false), "---")
+	check(picture(false), "F*--") // T1: needs but T0
+	check(picture(false), "F*--")
 	check(picture(false), "F*--")
 	check(picture(false), "F*--")
 	s.SetTarget(Target{Spatial: -1, Temporal: -1})

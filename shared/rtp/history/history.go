@@ -88,7 +88,8 @@ func (r *Ring[M]) Put(index int64, packet []byte, meta M, now int64) bool {
 		return false
 	}
 	b := r.room(len(packet), now)
-	*s = slot[M]{index: index, came: now, block: r.first + int64(len(r.blocks)) - 1, at: uint16(b.used), n: uint16(len(packet)), meta: meta}
+	number := r.first + int64(len(r.blocks)) - 1
+	*s = slot[M]{index: index, came: now, block: number, at: uint16(b.used), n: uint16(len(packet)), meta: meta}
 	b.used += copy(b.data[b.used:], packet)
 	b.newest = now
 	return true

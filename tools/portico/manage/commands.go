@@ -40,23 +40,26 @@ type options struct {
 	options              string
 	user, role           string
 	place                Place
+	participant          string
+	events               bool
 }
 
 var roomCommands = []command{
 	{"create", "NAME", "create a room and print its id", 1, createFlags, createRoom},
 	{"list", "", "list the rooms of the service", 0, jsonFlag, listRooms},
 	{"show", "ROOM", "print the configuration of a room as JSON", 1, nil, showRoom},
+	{"quality", "ROOM STREAM", "show what each subscriber gets of a stream, and why", 2, qualityFlags, showQuality},
 	{"delete", "ROOM", "delete a room and end what goes on in it", 1, nil, deleteRoom},
 }
 
 var tokenCommand = command{"token", "ROOM", "print a token that admits one client to a room, once and within three minutes", 1, tokenFlags, createToken}
 
 const common = `
-ROOM is the id of a room or its name, if only one room has it. NAME or ROOM may stand before or after the flags.
+ROOM is the id of a room or its name, if only one room has it. NAME, ROOM and STREAM may stand before or after the flags.
 The edge and the service are also read from PORTICO_URL, PORTICO_SERVICE and PORTICO_KEY.
 `
 
-// Room runs `portico room create|list|show|delete`; args are what follows the word "room". Results and help texts go to out.
+// Room runs `portico room create|list|show|quality|delete`; args are what follows the word "room". Results and help texts go to out.
 // After help it returns flag.ErrHelp, which is no failure; errors about the arguments wrap ErrUsage.
 func Room(ctx context.Context, args []string, out io.Writer, s Settings) error {
 	if len(args) > 0 {

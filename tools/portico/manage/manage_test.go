@@ -2,6 +2,7 @@ package manage
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"net"
@@ -25,6 +26,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type noConferences struct{}
 
 func (noConferences) DestroyRoom(string) {}
+
+func (noConferences) StreamQuality(context.Context, string, string, string) (jsonvalue.Value, bool) {
+	return jsonvalue.Value{}, false
+}
 
 // start runs a management API and returns how to reach it, and its store.
 func start(t *testing.T) (Settings, store.Store) {
