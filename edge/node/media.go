@@ -16,7 +16,7 @@ type media struct{ engine *rtc.Engine }
 func (m media) Publish(p room.MediaPublication) error {
 	tracks := make([]rtc.TrackDecl, len(p.Tracks))
 	for i, t := range p.Tracks {
-		tracks[i] = rtc.TrackDecl{Kind: t.Kind, Mid: t.Mid, Source: t.Source, ScalabilityMode: t.ScalabilityMode}
+		tracks[i] = rtc.TrackDecl{Kind: t.Kind, Mid: t.Mid, Source: t.Source, ScalabilityMode: t.ScalabilityMode, Layers: t.Layers}
 	}
 	return refusal(m.engine.Publish(rtc.PublishSpec{
 		Participant: p.Participant, Transport: p.Transport, Session: p.Session, New: p.New,

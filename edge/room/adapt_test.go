@@ -54,3 +54,21 @@ func TestAdapting(t *testing.T) {
 		}
 	}
 }
+
+// TestLayersWanted: the owner of a publication hears which of its layers are of use, and nobody else does.
+func TestLayersWanted(t *testing.T) {
+	h := newHouse(t, nil)
+	a, _ := h.join("a", "presenter")
+	b, _ := h.join("b", "presenter")
+	stream := h.publishAV("a")
+	a.take()
+	b.take()
+	h.media.mu.Lock()
+	events := h.media.events[stream]
+	h.media.mu.Unlock()
+	events.LayersWanted(stream, []string{"q", "h"})
+	events.LayersWanted("no such", []string{"q"})
+	h.settle()
+	wantAll(t, "a", a.take(), `progress {"id":"`+stream+`","sessionId":"`+stream+`","status":"layers","data":"q,h"}`)
+	wantAll(t, "b", b.take())
+}

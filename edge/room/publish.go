@@ -1,6 +1,8 @@
 package room
 
 import (
+	"strings"
+
 	"portico/shared/conference"
 	"portico/shared/portalproto"
 )
@@ -97,6 +99,14 @@ func (m *machine) sessionReady(session string, tracks []conference.Track) {
 	}
 	if s := m.subs[session]; s != nil {
 		m.tell(s.owner, s.progress(portalproto.ProgressReady, ""))
+	}
+}
+
+// layersWanted tells the owner of a publication which of its layers are of use, in words of ours that only clients hear that asked for
+// them.
+func (m *machine) layersWanted(session string, rids []string) {
+	if p := m.publication(session); p != nil && p.ready {
+		m.tell(p.stream.Owner, p.progress(portalproto.ProgressLayers, strings.Join(rids, ",")))
 	}
 }
 

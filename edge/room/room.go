@@ -86,6 +86,9 @@ type MediaEvents interface {
 	SessionReady(transport, session string, tracks []conference.Track)
 	SessionFailed(transport, session, reason string)
 	TracksChanged(session string, tracks []conference.Track)
+	// LayersWanted says which layers of a simulcast publication, by their rids, somebody has a use for; only those whose tracks
+	// were declared so.
+	LayersWanted(session string, rids []string)
 }
 
 // Join asks for a participant's admission. The token behind it has been verified.
@@ -412,4 +415,8 @@ func (e mediaEvents) SessionFailed(_, session, reason string) {
 
 func (e mediaEvents) TracksChanged(session string, tracks []conference.Track) {
 	e.c.post(func() { e.c.machine.tracksChanged(session, tracks) })
+}
+
+func (e mediaEvents) LayersWanted(session string, rids []string) {
+	e.c.post(func() { e.c.machine.layersWanted(session, rids) })
 }

@@ -105,6 +105,9 @@ type Events interface {
 	SessionFailed(transport, session, reason string)
 	// TracksChanged says that the size of a publication's picture became known or changed; tracks are all of it.
 	TracksChanged(session string, tracks []conference.Track)
+	// LayersWanted says which layers of a simulcast publication, by their rids, somebody has a use for; only those whose client
+	// turns layers off are told.
+	LayersWanted(session string, rids []string)
 }
 
 // TrackDecl declares a track that will be published on the m-line Mid.
@@ -114,6 +117,8 @@ type TrackDecl struct {
 	Source string // handed through to conference.Track
 	// ScalabilityMode is the one of WebRTC SVC that the track is sent with, empty when the client does not say.
 	ScalabilityMode string
+	// Layers says that the client turns layers off, and on again, as Events.LayersWanted says.
+	Layers bool
 }
 
 // SubTrack declares a track that will be received on the m-line Mid: the published track with the id From.

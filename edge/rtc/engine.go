@@ -131,7 +131,7 @@ func (e *Engine) Close() error {
 func (e *Engine) Publish(spec PublishSpec) error {
 	s := &session{id: spec.Session, publishes: true, accept: spec.Accept}
 	for _, d := range spec.Tracks {
-		s.lines = append(s.lines, &mline{session: s, kind: d.Kind, mid: d.Mid, source: d.Source, svc: d.ScalabilityMode != "", active: true})
+		s.lines = append(s.lines, &mline{session: s, kind: d.Kind, mid: d.Mid, source: d.Source, svc: d.ScalabilityMode != "", obeys: d.Layers, active: true})
 	}
 	return e.open(s, spec.Participant, spec.Transport, spec.New, spec.Events)
 }

@@ -127,11 +127,11 @@ func (x *steeredLine) sizeOf(c sfu.Target) (size [2]int) {
 
 func sizeText(width, height int) string { return strconv.Itoa(width) + "×" + strconv.Itoa(height) }
 
-// layerText names a layer for people: its size, and the temporal layer where there are several.
+// layerText names a layer for people: its size, and the temporal layer where that is not the highest.
 func (x *steeredLine) layerText(size [2]int, t sfu.Target) string {
 	text := sizeText(size[0], size[1])
 	for _, l := range x.layers {
-		if int(l.Encoding) == t.Encoding && l.Temporal > 0 && t.Temporal >= 0 && t.Temporal < 127 {
+		if int(l.Encoding) == t.Encoding && l.Temporal > t.Temporal && t.Temporal >= 0 {
 			return text + " T" + strconv.Itoa(int(t.Temporal))
 		}
 	}

@@ -56,6 +56,9 @@ func (o *owner) SessionReady(transport, session string, tracks []conference.Trac
 func (o *owner) SessionFailed(transport, session, reason string) {
 	o.got <- event{name: "session failed", transport: transport, session: session, text: reason}
 }
+func (o *owner) LayersWanted(session string, rids []string) {
+	o.got <- event{name: "layers wanted", session: session, text: strings.Join(rids, ",")}
+}
 func (o *owner) TracksChanged(session string, tracks []conference.Track) {
 	o.got <- event{name: "tracks changed", session: session, tracks: tracks}
 }

@@ -49,6 +49,8 @@ type mline struct {
 	open     bool // the client still wants it
 	codec    string
 
+	obeys   bool              // of a publication: its client turns layers off when it is told that nobody has a use for them
+	begun   int64             // when its layers were looked at first; the steerer's alone
 	tracks  []*published      // of a publication: one, or one per rid
 	grouped bool              // its rids are made up: the layers are known by their SSRCs
 	out     *sfu.Subscription // of a subscription
@@ -67,6 +69,7 @@ type published struct {
 	encoding    *sfu.Encoding
 	up          *upstream
 	muted       bool
+	off         bool // its publisher was told not to send it
 	subscribers map[*session]bool
 }
 

@@ -116,6 +116,7 @@ type steerer struct {
 	paths      []*transport                      // scratch
 	watched    int64                             // when the paths were looked at
 	rates      map[*sfu.Encoding][]sfu.LayerRate // of this round
+	wanted     wanted
 }
 
 func newSteerer(e *Engine) *steerer {
@@ -141,13 +142,13 @@ func (s *steerer) run() {
 			return
 		}
 		now := s.engine.now()
-		probing := s.probe(now)
 		if now-steered >= int64(steerInterval) {
 			steered = now
 			s.round(now)
+			s.wanted.tell(s.engine, now)
 			s.watch(now)
 		}
-		if probing {
+		if s.probe(now) { // also what the round has planned, which must not go out as one lump
 			timer.Reset(probeInterval)
 		} else {
 			timer.Reset(steerInterval)
@@ -170,16 +171,14 @@ func (s *steerer) round(now int64) {
 	}
 }
 
-// probe lets the transports that are probing send padding, and tells whether there are some.
+// probe lets the transports that want to know more send padding, and tells whether some are at it.
 func (s *steerer) probe(now int64) bool {
 	some := false
 	for _, t := range s.transports {
 		var bytes int
 		t.estimator.use(now, func(b *bitrate.Estimator) {
-			if b.Probing() {
-				some = true
-				_, bytes, _ = b.Probe(now)
-			}
+			_, bytes, _ = b.Probe(now)
+			some = some || b.Probing()
 		})
 		if bytes > 0 {
 			t.steering.pad(bytes)
@@ -217,6 +216,7 @@ type steeredLine struct {
 	paused  bool
 	width   int // as displayed
 	height  int
+	off     []bool          // of the sources, that their publisher was told not to send them
 	layers  []bitrate.Layer // scratch
 }
 
@@ -238,6 +238,7 @@ func (s *steering) lineUp(t *transport) {
 		x.line, x.out, x.adapts, x.flat, x.paused = l, l.out, l.adapts, l.flat, !l.active || !l.open || l.feed.muted
 		x.width, x.height = l.display.Width, l.display.Height
 		x.sources = l.order(x.sources[:0])
+		x.off = l.offs(x.off[:0], x.sources)
 		n++
 	}
 	clear(s.lines[n:])
@@ -253,6 +254,20 @@ func (l *mline) order(list []*sfu.Encoding) []*sfu.Encoding {
 		list = append(list, p.encoding)
 	}
 	slices.SortStableFunc(list, func(a, b *sfu.Encoding) int { return cmp.Compare(area(a), area(b)) })
+	return list
+}
+
+// offs says of each source whether its publisher was told not to send it. The Engine's mu is held.
+func (l *mline) offs(list []bool, sources []*sfu.Encoding) []bool {
+	for _, e := range sources {
+		off := false
+		if l.feed.line != nil {
+			for _, p := range l.feed.line.tracks {
+				off = off || p.encoding == e && p.off
+			}
+		}
+		list = append(list, off)
+	}
 	return list
 }
 
@@ -272,21 +287,37 @@ func (s *steering) decide(steerer *steerer, t *transport, now int64) {
 		s.demands = append(s.demands, s.lines[i].demand(steerer, now))
 	}
 	var budget bitrate.Budget
+	var rtt time.Duration
 	t.estimator.use(now, func(b *bitrate.Estimator) {
 		b.Update(now)
-		budget = b.Budget()
+		budget, rtt = b.Budget(), b.RTT()
 	})
 	s.allocator.Allocate(now, budget, s.demands, s.grants)
-	bytes := 0
-	t.estimator.use(now, func(b *bitrate.Estimator) {
-		b.Want(s.allocator.Wanted())
-		_, bytes, _ = b.Probe(now)
-	})
+	t.estimator.use(now, func(b *bitrate.Estimator) { b.Want(s.allocator.Wanted()) })
+	s.repair(budget, rtt)
 	for i := range s.lines {
 		s.lines[i].apply(s.grants[i], now)
+		s.lines[i].grant(&steerer.wanted, s.grants[i], now)
 	}
-	s.pad(bytes)
 	s.observe(t, now)
+}
+
+// repair bounds what is sent again by a half of what fits, so that answers to losses do not keep a queue full.
+func (s *steering) repair(budget bitrate.Budget, rtt time.Duration) {
+	if budget.Starting { // nothing is known yet
+		return
+	}
+	videos := 0
+	for i := range s.lines {
+		if s.lines[i].line.kind == conference.Video {
+			videos++
+		}
+	}
+	for i := range s.lines {
+		if x := &s.lines[i]; x.line.kind == conference.Video {
+			x.out.SetRepair(feedback.Repair{Rate: max(1, int(budget.Rate)/8/2/videos), Pause: rtt})
+		}
+	}
 }
 
 // demand is what an m-line would like to get.
@@ -297,7 +328,11 @@ func (x *steeredLine) demand(steerer *steerer, now int64) bitrate.Demand {
 	}
 	x.layers = x.layers[:0]
 	for i, e := range x.sources {
-		for _, r := range steerer.layers(e, now) {
+		rates := steerer.layers(e, now)
+		if width, height := e.Size(); len(rates) == 0 && i < len(x.off) && x.off[i] { // it comes back when it is asked for
+			x.layers = append(x.layers, bitrate.Layer{Encoding: int8(i), Spatial: -1, Temporal: -1, Width: width, Height: height})
+		}
+		for _, r := range rates {
 			if x.flat && r.Spatial > 0 {
 				continue
 			}

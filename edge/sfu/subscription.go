@@ -33,6 +33,8 @@ type Subscription struct {
 	payloadType atomic.Uint32
 	rtx         atomic.Uint32 // payload type, 0 without
 	extensions  atomic.Uint32
+	repairRate  atomic.Int64 // SetRepair
+	repairPause atomic.Int64
 	plan        atomic.Pointer[plan]
 	current     atomic.Pointer[Encoding] // that is, or was, forwarded
 	paused      atomic.Bool

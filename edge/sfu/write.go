@@ -1,6 +1,8 @@
 package sfu
 
 import (
+	"time"
+
 	"portico/edge/sfu/feedback"
 	"portico/shared/rtp/inspect"
 	"portico/shared/rtp/rewrite"
@@ -171,7 +173,7 @@ func (s *Subscription) resend(t *slot, seq uint16, now int64) {
 	if f.answers == nil {
 		f.answers = new(feedback.Answers)
 	}
-	if !f.answers.Allow(seq, now) {
+	if !f.answers.Allow(seq, t.n, s.repair(), now) {
 		s.drop(DropTooOften)
 		return
 	}
@@ -182,6 +184,16 @@ func (s *Subscription) resend(t *slot, seq uint16, now int64) {
 		s.resent.Add(1)
 	}
 	s.account(now)
+}
+
+// SetRepair bounds what is sent again because the receiver asks.
+func (s *Subscription) SetRepair(r feedback.Repair) {
+	s.repairRate.Store(int64(r.Rate))
+	s.repairPause.Store(int64(r.Pause))
+}
+
+func (s *Subscription) repair() feedback.Repair {
+	return feedback.Repair{Rate: int(s.repairRate.Load()), Pause: time.Duration(s.repairPause.Load())}
 }
 
 // pad sends padding on the RTX stream.

@@ -57,6 +57,9 @@ const (
 	ProgressSOAC  ProgressStatus = "soac"
 	ProgressReady ProgressStatus = "ready"
 	ProgressError ProgressStatus = "error"
+	// ProgressLayers is an addition to the protocol for clients that publish with PublishTrack.Layers: the data names, with commas, the
+	// rids of the layers that somebody has a use for.
+	ProgressLayers ProgressStatus = "layers"
 )
 
 // Progress tells the owner of a transport about it (portal protocol 7.3).
@@ -65,7 +68,7 @@ type Progress struct {
 	Session   string // empty: the transport as a whole
 	Status    ProgressStatus
 	Answer    string // soac: the SDP answer
-	Reason    string // error
+	Reason    string // error; layers: the rids
 }
 
 // Dropped tells the client that the server ends its participation.
@@ -117,7 +120,7 @@ func (n Progress) Encode(to Receiver) (string, jsonvalue.Value) {
 	switch n.Status {
 	case ProgressSOAC:
 		data = jsonvalue.OfObject(jsonvalue.M("type", jsonvalue.Of("answer")), jsonvalue.M("sdp", jsonvalue.Of(n.Answer)))
-	case ProgressError:
+	case ProgressError, ProgressLayers:
 		data = jsonvalue.Of(n.Reason)
 	}
 	return event, jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of(n.Transport)), jsonvalue.M("sessionId", optionalText(n.Session)),
@@ -185,7 +188,7 @@ func decodeProgress(data jsonvalue.Value) (Notification, bool) {
 			return nil, false // servers of this protocol send nothing else here
 		}
 		p.Answer = data.Path("data", "sdp").Text()
-	case ProgressError:
+	case ProgressError, ProgressLayers:
 		p.Reason = data.Get("data").Text()
 	case ProgressReady:
 	default:

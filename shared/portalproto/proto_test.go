@@ -204,6 +204,7 @@ func TestNotificationsRoundTrip(t *testing.T) {
 		{Progress{Transport: "t", Status: ProgressReady}, "progress", `{"id":"t","status":"ready"}`},
 		{Progress{Transport: "t", Session: "s", Status: ProgressReady}, "progress", `{"id":"t","sessionId":"s","status":"ready"}`},
 		{Progress{Transport: "t", Session: "s", Status: ProgressError, Reason: ReasonSourceLoss}, "progress", `{"id":"t","sessionId":"s","status":"error","data":"Source stream loss"}`},
+		{Progress{Transport: "t", Session: "s", Status: ProgressLayers, Reason: "q,h"}, "progress", `{"id":"t","sessionId":"s","status":"layers","data":"q,h"}`},
 		{Progress{Transport: "t", Status: ProgressSOAC, Answer: "v=0"}, "progress", `{"id":"t","status":"soac","data":{"type":"answer","sdp":"v=0"}}`},
 		{Dropped{}, "drop", `null`},
 	} {

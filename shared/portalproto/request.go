@@ -33,6 +33,9 @@ type PublishTrack struct {
 	Mid             string
 	Source          string
 	ScalabilityMode string // as in WebRTC SVC, such as "L3T3"; empty when not said
+	// Layers says that the client turns layers of simulcast off and on as ProgressLayers tells it. An addition to the protocol: a member
+	// of the track that others ignore.
+	Layers bool
 }
 
 // SubscribeRequest asks to subscribe (portal protocol 6.5).
@@ -121,6 +124,7 @@ func DecodePublish(v jsonvalue.Value, version Version) (PublishRequest, error) {
 		r.Tracks = append(r.Tracks, PublishTrack{
 			Kind: conference.Kind(t.Get("type").Text()), Mid: t.Get("mid").Text(),
 			Source: t.Get("source").Text(), ScalabilityMode: t.Get("scalabilityMode").Text(),
+			Layers: t.Get("layers").Bool(),
 		})
 	}
 	return r, nil
@@ -196,7 +200,8 @@ func (r PublishRequest) Encode() jsonvalue.Value {
 	for i, t := range r.Tracks {
 		tracks[i] = jsonvalue.OfObject(
 			jsonvalue.M("type", jsonvalue.Of(string(t.Kind))), jsonvalue.M("mid", jsonvalue.Of(t.Mid)),
-			jsonvalue.M("source", optionalText(t.Source)), jsonvalue.M("scalabilityMode", optionalText(t.ScalabilityMode)))
+			jsonvalue.M("source", optionalText(t.Source)), jsonvalue.M("scalabilityMode", optionalText(t.ScalabilityMode)),
+			jsonvalue.M("layers", optionalTrue(t.Layers)))
 	}
 	return jsonvalue.OfObject(
 		jsonvalue.M("media", mediaOf(tracks, r.Data)),

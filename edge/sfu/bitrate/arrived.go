@@ -245,7 +245,7 @@ func (e *Estimator) readProbe(now int64) {
 	if out == pending {
 		return
 	}
-	if (out == succeeded || out == partly) && rate > e.control.rate {
+	if (out == succeeded || out == partly || out == slow) && rate > e.control.rate {
 		e.control.probed(min(rate, e.config.Max), now)
 	}
 	if out == succeeded {

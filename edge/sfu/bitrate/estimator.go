@@ -262,6 +262,9 @@ type Snapshot struct {
 	Remember int // packets that the record has room for
 }
 
+// RTT is the round trip as measured lately, 0 while unknown.
+func (e *Estimator) RTT() time.Duration { return time.Duration(e.rtt) }
+
 // Snapshot tells the state.
 func (e *Estimator) Snapshot() Snapshot {
 	s := Snapshot{By: ByNothing, Estimate: e.Estimate(), ByDelay: e.control.rate, ByLoss: e.losses.bound, Wanted: e.wanted,

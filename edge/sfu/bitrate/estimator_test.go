@@ -340,3 +340,39 @@ func BenchmarkFeedback(b *testing.B) {
 		run.feed()
 	}
 }
+
+// TestProbeSentSlowly: a cluster that got through as it was sent, but was not sent as fast as planned, says nothing about the network:
+// it is repeated soon, a few times. One that arrived more slowly than it was sent shows the capacity.
+func TestProbeSentSlowly(t *testing.T) {
+	const rtt = 20 * millisecond
+	try := func(p *prober, spread int64) (Bitrate, outcome, int64) {
+		now := p.next + second
+		p.plan(1_000_000, now)
+		for i := range 15 { // a packet each 10 ms; the last brings what is left of the 15 kB at once
+			size := 500
+			if i == 14 {
+				size = p.budget - p.bytes
+			}
+			at := now + int64(i)*10*millisecond
+			p.sent(size, true, at)
+			p.arrival(p.id, size, now+rtt+int64(i)*spread)
+		}
+		now += 150*millisecond + rtt
+		rate, out := p.result(rtt, 0, now)
+		p.close(out, now)
+		return rate, out, p.next - now
+	}
+	var p prober
+	for range repeatMost {
+		if rate, out, wait := try(&p, 10*millisecond); out != slow || rate < 350_000 || rate > 450_000 || wait != probeSpace || p.failures != 0 {
+			t.Fatalf("sent slowly: outcome %d, %d bit/s, next after %d ms", out, rate, wait/millisecond)
+		}
+	}
+	if _, out, wait := try(&p, 10*millisecond); out != slow || wait != probeBackoff0 || p.failures != 1 {
+		t.Errorf("again and again: outcome %d, next after %d ms", out, wait/millisecond)
+	}
+	p = prober{}
+	if rate, out, wait := try(&p, 40*millisecond); out != partly || rate > 250_000 || wait != probeBackoff0 {
+		t.Errorf("arrived slowly: outcome %d, %d bit/s, next after %d ms", out, rate, wait/millisecond)
+	}
+}

@@ -16,7 +16,7 @@ const (
 	probeBackoff0 = 2 * second
 	probeBackoff  = 4 * second
 	probeSettle   = second // after the rate went down
-	unheardMost   = 4      // clusters repeated because their feedback was lost
+	repeatMost    = 4      // clusters repeated because their feedback was lost, or we did not send them as planned
 )
 
 // cluster is one probe: what was sent, what of it arrived.
@@ -54,7 +54,7 @@ type prober struct {
 	next     int64 // not before
 	ended    int64 // when the last cluster was sent
 	unsent   int   // clusters in a row that nobody filled
-	silent   int   // clusters in a row repeated for lost feedback or packets
+	repeated int   // clusters in a row that were repeated: they did not tell
 }
 
 // sending tells whether packets belong to the cluster.
@@ -140,6 +140,7 @@ const (
 	partly            // less got through: that is the capacity
 	failed            // no result
 	unheard           // feedback was lost
+	slow              // all that was sent got through, but it was not sent as fast as planned
 	neverSent         // nobody sent the padding
 )
 
@@ -164,16 +165,19 @@ func (p *prober) result(rtt int64, loss float64, now int64) (rate Bitrate, out o
 	if p.arrived < clusterLeast || float64(p.arrived) < clusterShare*(1-loss)*float64(p.packets) {
 		return 0, failed
 	}
-	rate = p.through(loss)
-	if float64(rate) < probeGood*float64(p.rate) {
+	rate, full := p.through(loss)
+	switch {
+	case float64(rate) >= probeGood*float64(p.rate):
+		return rate, succeeded
+	case full:
 		return rate, partly
 	}
-	return rate, succeeded
+	return rate, slow
 }
 
-// through is the lower one of the rates at which the cluster was sent and received. The last burst had no time on the sender's
-// side, the first packet none on the receiver's.
-func (p *prober) through(loss float64) Bitrate {
+// through is the lower one of the rates at which the cluster was sent and received; full tells that it was received clearly more
+// slowly. The last burst had no time on the sender's side, the first packet none on the receiver's.
+func (p *prober) through(loss float64) (rate Bitrate, full bool) {
 	sent := p.rate
 	if p.bursts >= 4 && p.last > p.first {
 		sent = Bitrate(float64(p.bytes-p.tail) * 8 * float64(second) / float64(p.last-p.first))
@@ -181,9 +185,9 @@ func (p *prober) through(loss float64) Bitrate {
 	took := max(p.lastArrival-p.firstArrival, millisecond)
 	got := Bitrate(float64(p.arrivedBytes-p.firstBytes) * 8 * float64(second) / float64(took) / (1 - loss))
 	if float64(got) < 0.9*float64(sent) {
-		return Bitrate(0.95 * float64(got)) // the bottleneck was full: stay below it
+		return Bitrate(0.95 * float64(got)), true // stay below the bottleneck
 	}
-	return min(sent, got)
+	return min(sent, got), false
 }
 
 // close ends the cluster with its result and says when the next may come.
@@ -195,17 +199,17 @@ func (p *prober) close(out outcome, now int64) {
 		p.unsent = 0
 	}
 	if out == succeeded && !p.hurt {
-		p.failures, p.silent = 0, 0
+		p.failures, p.repeated = 0, 0
 		p.next = now + probeSpace/3
 		return
 	}
 	// A small cluster may fail for a packet or two lost by chance.
-	if out == unheard && p.silent < unheardMost || out == failed && !p.hurt && p.silent == 0 {
-		p.silent++
+	if again := out == unheard || out == slow && !p.hurt; again && p.repeated < repeatMost || out == failed && !p.hurt && p.repeated == 0 {
+		p.repeated++
 		p.next = now + probeSpace
 		return
 	}
-	p.done, p.silent = true, 0
+	p.done, p.repeated = true, 0
 	p.failures = min(p.failures+1, 8)
 	wait := probeBackoff0
 	for range p.failures - 1 {

@@ -142,28 +142,37 @@ func TestRequests(t *testing.T) {
 }
 
 func TestAnswersAreLimited(t *testing.T) {
-	var a Answers
-	now := start
-	if !a.Allow(1, now) || a.Allow(1, now+ms) || !a.Allow(1, now+20*ms) {
-		t.Error("the same packet: want again only after a pause")
-	}
-	n := 0
-	for seq := range uint16(10_000) {
-		if a.Allow(seq+100, now+20*ms) {
-			n++
+	for _, c := range []struct {
+		repair Repair
+		rate   int
+		pause  int64
+	}{{Repair{}, answerRate, 15 * ms}, {Repair{Rate: 20_000, Pause: 80 * time.Millisecond}, 20_000, 80 * ms}, {Repair{Rate: 1}, 1, 15 * ms}} {
+		const size = 1000
+		var a Answers
+		now := start
+		allow := func(seq uint16, now int64) bool { return a.Allow(seq, size, c.repair, now) }
+		if !allow(1, now) || allow(1, now+c.pause-1) || !allow(1, now+c.pause) {
+			t.Errorf("%+v: the same packet: want again only after a pause", c.repair)
 		}
-	}
-	if n < answerBurst-5 || n > answerBurst {
-		t.Errorf("%d at once", n)
-	}
-	n = 0
-	for i := range 1000 {
-		if a.Allow(uint16(i), now+int64(time.Second)+int64(i)*ms) {
-			n++
+		now += 10_000 * int64(time.Second)
+		n := 0
+		for seq := range uint16(10_000) {
+			if allow(seq+100, now) {
+				n++
+			}
 		}
-	}
-	if n < answerBurst || n > answerRate+answerBurst+1 {
-		t.Errorf("%d within a second", n)
+		if want := max(c.rate/4, answerLeast) / size; n != want {
+			t.Errorf("%+v: %d at once, want %d", c.repair, n, want)
+		}
+		n = 0
+		for i := range 5000 {
+			if allow(uint16(i), now+int64(i)*ms) {
+				n++
+			}
+		}
+		if want := 5 * c.rate / size; n < want-1 || n > want+1 {
+			t.Errorf("%+v: %d within five seconds, want %d", c.repair, n, want)
+		}
 	}
 }
 

@@ -1,0 +1,103 @@
+package rtc
+
+import (
+	"slices"
+	"time"
+
+	"portico/edge/sfu"
+	"portico/edge/sfu/bitrate"
+)
+
+// unwantedTime is how long no subscription has had a use for a layer until its publisher is told, and as long after its beginning.
+const unwantedTime = 10 * time.Second
+
+// wanted is which layers of simulcast publications somebody has a use for, and what their publishers were told of it. It is the
+// steerer's alone.
+type wanted struct {
+	at    map[*sfu.Encoding]int64 // when it last was
+	lists []layersWanted          // scratch
+}
+
+// layersWanted is what a publisher is to be told.
+type layersWanted struct {
+	session *session
+	rids    []string
+}
+
+// want notes that an encoding has a use.
+func (w *wanted) want(e *sfu.Encoding, now int64) {
+	if w.at == nil {
+		w.at = make(map[*sfu.Encoding]int64)
+	}
+	w.at[e] = now
+}
+
+// grant notes what a line uses, and what it would use if it were there.
+func (x *steeredLine) grant(w *wanted, g bitrate.Grant, now int64) {
+	for _, layer := range []int{g.Layer, g.Best} {
+		if layer >= 0 && layer < len(x.layers) {
+			w.want(x.sources[x.layers[layer].Encoding], now)
+		}
+	}
+	if !x.adapts && !x.paused {
+		w.want(x.line.feed.encoding, now)
+	}
+}
+
+// tell lets publishers that can turn layers off know when it has changed which of them are of use. The smallest always is: somebody
+// may join.
+func (w *wanted) tell(e *Engine, now int64) {
+	w.lists = w.lists[:0]
+	e.mu.Lock()
+	for _, s := range e.sessions {
+		if !s.publishes || !s.ready {
+			continue
+		}
+		for _, l := range s.lines {
+			if !l.obeys {
+				continue
+			}
+			if rids, changed := l.review(w, now); changed {
+				w.lists = append(w.lists, layersWanted{s, rids})
+			}
+		}
+	}
+	for encoding, at := range w.at {
+		if now-at > 2*int64(unwantedTime) {
+			delete(w.at, encoding)
+		}
+	}
+	e.mu.Unlock()
+	for _, n := range w.lists {
+		t := n.session.transport
+		_ = t.loop.Post(func() { t.events.LayersWanted(n.session.id, n.rids) }) // refused at the end
+	}
+}
+
+// review decides which layers of an m-line are of use; changed says that it is not what its publisher was told. The Engine's mu is
+// held.
+func (l *mline) review(w *wanted, now int64) (rids []string, changed bool) {
+	if len(l.tracks) < 2 {
+		return nil, false
+	}
+	if l.begun == 0 {
+		l.begun = now
+	}
+	smallest := 0
+	for i, p := range l.tracks {
+		if area(p.encoding) < area(l.tracks[smallest].encoding) {
+			smallest = i
+		}
+	}
+	for i, p := range l.tracks {
+		if at, ok := w.at[p.encoding]; i == smallest || now-l.begun < int64(unwantedTime) || ok && now-at < int64(unwantedTime) {
+			rids = append(rids, p.rid)
+		}
+	}
+	for _, p := range l.tracks {
+		off := !slices.Contains(rids, p.rid)
+		changed = changed || off != p.off
+		p.off = off
+	}
+	return rids, changed
+}
