@@ -157,6 +157,13 @@ func (l *fakeLine) ReplaceTrack(local any) error {
 	return nil
 }
 
+func (l *fakeLine) SetLayers(rids []string) error {
+	l.peer.mu.Lock()
+	defer l.peer.mu.Unlock()
+	l.peer.journal.add(l.peer.name, "layers", l.mid, strings.Join(rids, ","))
+	return nil
+}
+
 func (l *fakeLine) Stop() error {
 	l.peer.mu.Lock()
 	defer l.peer.mu.Unlock()

@@ -66,6 +66,8 @@ type session struct {
 	id        string
 	transport *transport
 	lines     []line        // one per track, once negotiated
+	layers    []string      // of simulcast, that the server has a use for
+	layering  bool          // they are being set
 	working   bool          // the negotiator has it and will stop its lines if need be
 	redo      bool          // the negotiator is to queue it again
 	remote    []RemoteTrack // subscriptions: what came
@@ -115,6 +117,7 @@ func (c *Conference) Publish(ctx context.Context, options PublishOptions) (*Publ
 		}
 		s.tracks = append(s.tracks, sessionTrack{kind: t.Kind, direction: SendOnly, local: t.Local, send: t.Send})
 		declared[i] = portalproto.PublishTrack{Kind: t.Kind, Source: sourceOf(t)}
+		declared[i].Layers = t.layered()
 		if len(t.Send.Encodings) > 0 {
 			declared[i].ScalabilityMode = t.Send.Encodings[0].ScalabilityMode
 		}
@@ -346,6 +349,8 @@ func (c *Conference) progress(p portalproto.Progress) {
 	case p.Status == portalproto.ProgressReady:
 		s.ready = true
 		c.advance(s)
+	case p.Status == portalproto.ProgressLayers:
+		c.setLayers(s, p.Reason)
 	case p.Status == portalproto.ProgressError:
 		c.endSession(s, &SessionError{p.Session, p.Reason}, p.Reason)
 	}

@@ -5,6 +5,7 @@ package browser
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"syscall/js"
 
@@ -19,7 +20,10 @@ type transceiver struct {
 	sends bool
 }
 
-var _ client.Transceiver = (*transceiver)(nil)
+var (
+	_ client.Transceiver   = (*transceiver)(nil)
+	_ client.LayeredSender = (*transceiver)(nil)
+)
 
 // Mid is the m-line's identifier; empty before the first offer.
 func (t *transceiver) Mid() string { return textOf(t.v.Get("mid")) }
@@ -31,6 +35,21 @@ func (t *transceiver) ReplaceTrack(local any) error {
 		return err
 	}
 	_, err = await(context.Background(), t.peer.done, func() js.Value { return t.v.Get("sender").Call("replaceTrack", track) })
+	return err
+}
+
+// SetLayers has the layers of simulcast with these rids sent and no others.
+func (t *transceiver) SetLayers(rids []string) error {
+	_, err := await(context.Background(), t.peer.done, func() js.Value {
+		sender := t.v.Get("sender")
+		parameters := sender.Call("getParameters")
+		encodings := parameters.Get("encodings")
+		for i := range encodings.Length() {
+			e := encodings.Index(i)
+			e.Set("active", slices.Contains(rids, textOf(e.Get("rid"))))
+		}
+		return sender.Call("setParameters", parameters)
+	})
 	return err
 }
 
