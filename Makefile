@@ -41,6 +41,7 @@ test-go:
 	$(GO) vet ./...
 	GOOS=js GOARCH=wasm $(GO) vet ./wasm/... ./shared/client/... ./shared/sioclient/... ./shared/wsconn/...
 	$(GO) test $$($(GO) list ./... | grep -v /tools/e2e)
+	PORTICO_TEST_PLAIN=1 $(GO) test ./edge/rtc # once more on the plain path
 	$(GO) test -p 1 ./tools/e2e/... # one at a time: they share a browser's cache folder and want the machine for themselves
 
 # The race detector runs over what is concurrent; the end-to-end tests start a program of their own and gain nothing from it.
@@ -60,7 +61,7 @@ fuzz: go ## run every fuzz target for FUZZTIME (default 5s)
 		done; done
 
 # What is on the way of every packet and message.
-BENCHED   := ./shared/rtp/... ./shared/udpbatch/... ./shared/socketio ./shared/engineio ./edge/sfu/... ./edge/rtc/... ./edge/udpdoor ./relay/turnserver
+BENCHED   := ./shared/rtp/... ./shared/udpbatch/... ./shared/socketio ./shared/engineio ./edge/sfu/... ./edge/peer ./edge/udpdoor ./relay/turnserver
 BENCHTIME ?= 200ms
 
 bench: go program-edge program-portico ## run the benchmarks, then the load scenarios against an edge on one core of this machine (4 minutes)
