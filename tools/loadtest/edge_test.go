@@ -2,7 +2,6 @@ package loadtest
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
 	"os"
 	"runtime"
@@ -10,45 +9,14 @@ import (
 	"testing"
 	"time"
 
-	"portico/edge/config"
-	"portico/edge/node"
-	"portico/edge/store"
+	"portico/tools/edgetest"
 	"portico/tools/portico/manage"
 )
 
 // startEdge runs a real edge in this process.
 func startEdge(t *testing.T) manage.Settings {
 	t.Helper()
-	cfg := config.Dev() // media over loopback
-	cfg.HTTP.Listen, cfg.DataDir = "127.0.0.1:0", t.TempDir()
-	sockets, err := node.Listen(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := node.New(cfg, sockets, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := n.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
-	s, err := store.OpenSQLite(t.Context(), cfg.DataDir, store.Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	service, err := s.ServiceByName(t.Context(), store.SampleServiceName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return manage.Settings{URL: fmt.Sprintf("http://127.0.0.1:%d", sockets.Port()), Service: service.ID, Key: service.Key}
+	return edgetest.Start(t, slog.LevelError, nil).Service(t)
 }
 
 // until looks again and again: what it waits for is told by nobody.

@@ -20,40 +20,17 @@ import (
 	"github.com/pion/webrtc/v4/pkg/media"
 
 	"portico/edge/config"
-	"portico/edge/node"
 	"portico/shared/client"
 	"portico/shared/conference"
 	"portico/shared/jsonvalue"
+	"portico/tools/edgetest"
 	"portico/tools/pionpeer"
 )
 
 // startEdge runs an edge until the test ends and returns its address.
 func startEdge(t *testing.T, change func(*config.Settings)) string {
 	t.Helper()
-	cfg := config.Default()
-	cfg.Dev, cfg.HTTP.Listen, cfg.DataDir = true, "127.0.0.1:0", t.TempDir()
-	if change != nil {
-		change(cfg)
-	}
-	sockets, err := node.Listen(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := node.New(cfg, sockets, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := n.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
-	return fmt.Sprintf("127.0.0.1:%d", sockets.Port())
+	return fmt.Sprintf("127.0.0.1:%d", edgetest.Start(t, slog.LevelError, change).Port)
 }
 
 // joinToken gets a token as the demo page does.

@@ -3,7 +3,6 @@
 package network
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net/netip"
@@ -12,8 +11,8 @@ import (
 
 	"portico/edge/config"
 	"portico/edge/node"
-	"portico/edge/store"
 	"portico/shared/jsonvalue"
+	"portico/tools/edgetest"
 	"portico/tools/netlab"
 	"portico/tools/portico/manage"
 )
@@ -48,30 +47,17 @@ func startEdge(t *testing.T) *edge {
 	cfg := config.Default()
 	cfg.HTTP.Listen, cfg.DataDir = netip.AddrPortFrom(e.home.Addr(), 0).String(), t.TempDir()
 	var at netip.AddrPort
-	var n *node.Node
-	err := e.home.Do(func() error {
-		sockets, err := node.Listen(cfg)
-		if err != nil {
-			return err
-		}
-		at = netip.AddrPortFrom(e.home.Addr(), uint16(sockets.Port()))
-		n, err = node.New(cfg, sockets, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
+	var sockets *node.Sockets
+	err := e.home.Do(func() (err error) {
+		sockets, err = node.Listen(cfg)
 		return err
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := n.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := n.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
-	if e.api, err = e.manage(cfg, at); err != nil {
+	at = netip.AddrPortFrom(e.home.Addr(), uint16(sockets.Port()))
+	running := edgetest.Run(t, slog.LevelWarn, cfg, sockets)
+	if e.api, err = e.manage(running, at); err != nil {
 		t.Fatal(err)
 	}
 	options, err := jsonvalue.Parse([]byte(`{"enableBandwidthAdaptation": true}`), jsonvalue.Limits{})
@@ -87,21 +73,14 @@ func startEdge(t *testing.T) *edge {
 }
 
 // manage reaches the management API from outside the namespace, as the sample service.
-func (e *edge) manage(cfg *config.Settings, at netip.AddrPort) (*manage.Client, error) {
+func (e *edge) manage(running *edgetest.Edge, at netip.AddrPort) (*manage.Client, error) {
 	outside, err := e.home.Expose(at)
 	if err != nil {
 		return nil, err
 	}
-	s, err := store.OpenSQLite(e.t.Context(), cfg.DataDir, store.Limits{})
-	if err != nil {
-		return nil, err
-	}
-	defer s.Close()
-	service, err := s.ServiceByName(e.t.Context(), store.SampleServiceName)
-	if err != nil {
-		return nil, err
-	}
-	return manage.New(manage.Settings{URL: fmt.Sprintf("http://%v", outside), Service: service.ID, Key: service.Key})
+	settings := running.Service(e.t)
+	settings.URL = fmt.Sprintf("http://%v", outside)
+	return manage.New(settings)
 }
 
 // lets so much time pass, for something to be measured.

@@ -1,21 +1,19 @@
 package portal
 
 import (
-	"context"
 	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"portico/edge/config"
 	"portico/edge/node"
-	"portico/edge/store"
 	"portico/shared/jsonvalue"
 	"portico/shared/token"
 	driver "portico/tools/e2e/socketio"
+	"portico/tools/edgetest"
 	"portico/tools/portico/manage"
 )
 
@@ -30,43 +28,19 @@ type edge struct {
 
 func startEdge(t *testing.T, change ...func(*config.Settings)) *edge {
 	t.Helper()
-	cfg := config.Dev() // media over loopback
-	cfg.HTTP.Listen, cfg.DataDir = "127.0.0.1:0", t.TempDir()
-	for _, c := range change {
-		c(cfg)
-	}
-	sockets, err := node.Listen(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := node.New(cfg, sockets, slog.New(slog.DiscardHandler))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := n.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
+	running := edgetest.Start(t, slog.LevelError, func(s *config.Settings) {
+		for _, c := range change {
+			c(s)
 		}
 	})
-	e := &edge{t: t, node: n, url: fmt.Sprintf("http://127.0.0.1:%d", sockets.Port())}
-	if _, ok := cfg.Certificate(); ok {
-		e.url = n.URL()
+	e := &edge{t: t, node: running.Node, url: running.URL}
+	if _, ok := running.Config.Certificate(); ok {
+		e.url = running.Node.URL()
 	}
-	s, err := store.OpenSQLite(t.Context(), cfg.DataDir, store.Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	service, err := s.ServiceByName(t.Context(), store.SampleServiceName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if e.api, err = manage.New(manage.Settings{URL: e.url, Service: service.ID, Key: service.Key}); err != nil {
+	settings := running.Service(t)
+	settings.URL = e.url
+	var err error
+	if e.api, err = manage.New(settings); err != nil {
 		t.Fatal(err)
 	}
 	room, err := e.api.CreateRoom(t.Context(), "e2e", jsonvalue.Value{})

@@ -17,7 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"portico/edge/config"
-	"portico/edge/node"
+	"portico/tools/edgetest"
 )
 
 // within is the longest that the browser's part may take, on a slow machine with everything else running.
@@ -84,27 +84,7 @@ func makeBundle(t *testing.T) string {
 // startEdge runs an edge that gives tokens to everybody, until the test ends.
 func startEdge(t *testing.T) (address string) {
 	t.Helper()
-	cfg := config.Dev()
-	cfg.HTTP.Listen, cfg.DataDir, cfg.WebTransport.Enabled = "127.0.0.1:0", t.TempDir(), "yes"
-	sockets, err := node.Listen(cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := node.New(cfg, sockets, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelInfo})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := n.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
-	return fmt.Sprintf("http://127.0.0.1:%d", sockets.Port())
+	return edgetest.Start(t, slog.LevelInfo, func(s *config.Settings) { s.WebTransport.Enabled = "yes" }).URL
 }
 
 // install brings playwright-core into the build folder, from the lock file of tools/e2e/browser and to the same place, unless it
