@@ -83,8 +83,10 @@ func trackJSON(q rtc.TrackQuality) jsonvalue.Value {
 func subscriptionJSON(q *rtc.SubscriptionQuality, users map[string]string) jsonvalue.Value {
 	return jsonvalue.OfObject(
 		jsonvalue.M("id", jsonvalue.Of(q.ID)), jsonvalue.M("participant", jsonvalue.Of(q.Participant)), jsonvalue.M("user", userOf(users, q.Participant)),
-		jsonvalue.M("transport", jsonvalue.Of(q.Transport)), jsonvalue.M("ready", jsonvalue.OfBool(q.Ready)), jsonvalue.M("path", pathJSON(q.Path)),
-		jsonvalue.M("network", networkJSON(q.Network)), jsonvalue.M("tracks", list(q.Tracks, receivedJSON)), jsonvalue.M("events", list(q.Events, eventJSON)),
+		jsonvalue.M("transport", jsonvalue.Of(q.Transport)), jsonvalue.M("ready", jsonvalue.OfBool(q.Ready)),
+		jsonvalue.M("path", pathJSON(q.Path)),
+		jsonvalue.M("network", networkJSON(q.Network)), jsonvalue.M("tracks", list(q.Tracks, receivedJSON)),
+		jsonvalue.M("events", list(q.Events, eventJSON)),
 	)
 }
 
@@ -92,7 +94,8 @@ func networkJSON(s bitrate.Snapshot) jsonvalue.Value {
 	rate := func(b bitrate.Bitrate) jsonvalue.Value { return jsonvalue.OfInt(int64(b)) }
 	return jsonvalue.OfObject(
 		jsonvalue.M("estimate", rate(s.Estimate)), jsonvalue.M("by", jsonvalue.Of(s.By)), jsonvalue.M("wanted", rate(s.Wanted)),
-		jsonvalue.M("sent", rate(s.Sent)), jsonvalue.M("arrives", rate(s.Arrives)), jsonvalue.M("rtt", millis(s.RTT)), jsonvalue.M("queue", millis(s.Queue)),
+		jsonvalue.M("sent", rate(s.Sent)), jsonvalue.M("arrives", rate(s.Arrives)),
+		jsonvalue.M("rtt", millis(s.RTT)), jsonvalue.M("queue", millis(s.Queue)),
 		jsonvalue.M("loss", rounded(s.Loss, 1000)), jsonvalue.M("usage", jsonvalue.Of(s.Usage)),
 		jsonvalue.M("probing", jsonvalue.OfBool(s.Probing)), jsonvalue.M("stalled", jsonvalue.OfBool(s.Stalled)),
 	)

@@ -108,7 +108,7 @@ type Conn struct {
 func New(config Config) (*Conn, error) {
 	c := &Conn{config: config, port: config.Port}
 	options := []ice.AgentOption{
-		ice.WithUDPMux(muxOf{c.port.mux, c}),
+		ice.WithUDPMux(muxOf{c.port.mux, c}), ice.WithNet(c.port.net),
 		ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4, ice.NetworkTypeUDP6}),
 		ice.WithCandidateTypes([]ice.CandidateType{ice.CandidateTypeHost}),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled),

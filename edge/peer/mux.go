@@ -38,7 +38,13 @@ type mux struct {
 	peers  map[netip.AddrPort]*muxConn
 	media  map[netip.AddrPort]*Conn // who gets SRTP from there; outlives a restart of ICE
 	closed bool
+
+	found []netip.AddrPort // the host's addresses
+	until time.Time        // when to look for others
 }
+
+// addressAge is how long the host's addresses are taken for the same: reading them takes longer than all else of a join.
+const addressAge = 5 * time.Second
 
 // The two families have connections of their own: index of ufrags.
 const (
@@ -268,8 +274,18 @@ func (m *mux) GetListenAddresses() []net.Addr {
 	return list
 }
 
-// addresses are those that the socket is reached at: its own, or all of the host's when it listens on all, loopback ones last.
+// addresses are those that the socket is reached at.
 func (m *mux) addresses() []netip.AddrPort {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if now := time.Now(); now.After(m.until) {
+		m.found, m.until = m.readAddresses(), now.Add(addressAge)
+	}
+	return m.found
+}
+
+// readAddresses are the socket's own address, or all of the host's when it listens on all, loopback ones last.
+func (m *mux) readAddresses() []netip.AddrPort {
 	bound, ok := m.port.sockets.LocalAddr().(*net.UDPAddr)
 	if !ok {
 		return nil

@@ -48,7 +48,10 @@ func newPort(t testing.TB, options PortOptions) *Port {
 		options.Now = func() int64 { return start.UnixNano() + int64(time.Since(start)) }
 	}
 	options.Loopback = true
-	p := NewPort(sockets, options)
+	p, err := NewPort(sockets, options)
+	if err != nil {
+		t.Fatal(err)
+	}
 	p.Start()
 	t.Cleanup(func() { _ = p.Close() })
 	return p

@@ -1,10 +1,12 @@
 package peer
 
 import (
+	"fmt"
 	"net"
 	"net/netip"
 	"sync"
 
+	"github.com/pion/transport/v5/stdnet"
 	"portico/shared/udpbatch"
 )
 
@@ -41,14 +43,19 @@ type Port struct {
 	plain   bool
 	options PortOptions
 	mux     *mux
+	net     *stdnet.Net // what ICE asks for interfaces; made once, as reading them takes long
 	readers sync.WaitGroup
 }
 
-// NewPort takes over the sockets. Start begins to read them; its owner calls Close.
-func NewPort(sockets Sockets, options PortOptions) *Port {
-	p := &Port{sockets: sockets, plain: options.Plain, options: options}
+// NewPort takes over the sockets, unless it fails. Start begins to read them; its owner calls Close.
+func NewPort(sockets Sockets, options PortOptions) (*Port, error) {
+	network, err := stdnet.NewNet()
+	if err != nil {
+		return nil, fmt.Errorf("peer: read the network interfaces: %w", err)
+	}
+	p := &Port{sockets: sockets, plain: options.Plain, options: options, net: network}
 	p.mux = newMux(p, options.Loopback)
-	return p
+	return p, nil
 }
 
 // Start begins to read, once.

@@ -72,9 +72,14 @@ func New(config Config) (*Engine, error) {
 		sockets = port
 	}
 	e.wakes = make([]sfu.Wake, sockets.Sockets())
-	e.port = peer.NewPort(sockets, peer.PortOptions{
+	port, err := peer.NewPort(sockets, peer.PortOptions{
 		Loopback: config.AllowLoopback, Plain: config.Plain, Now: e.now, BatchEnd: func(reader int) { e.wakes[reader].Done() },
 	})
+	if err != nil {
+		_ = sockets.Close()
+		return nil, fmt.Errorf("rtc: %w", err)
+	}
+	e.port = port
 	for i := range sockets.Sockets() {
 		e.workers = append(e.workers, newWorker(e.port.NewOutlet(i), e.now))
 		e.wakes[i].Own = e.workers[i].writer

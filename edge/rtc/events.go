@@ -39,7 +39,8 @@ type observed struct {
 	current       sfu.Target
 	size          [2]int // of the picture sent
 	reason        sfu.Reason
-	width, height int // as displayed
+	chosen        sfu.Reason // for which the present target was chosen
+	width, height int        // as displayed
 	known         bool
 }
 
@@ -94,6 +95,9 @@ func (x *steeredLine) observe(now int64) {
 		return // a key frame that a change waits for is news when it is there
 	}
 	n := flight.Note{Reason: q.Reason.String(), From: int64(s.size[1])}
+	if q.Reason == sfu.ReasonKeyFrame && s.chosen != sfu.ReasonNone { // that of the next change, before which this one came
+		n.Reason = s.chosen.String()
+	}
 	before, at := s.size, now
 	s.size = x.sizeOf(q.Current)
 	n.To = int64(s.size[1])

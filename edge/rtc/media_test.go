@@ -127,7 +127,7 @@ func testSubscriberLosses(t *testing.T, register func(*webrtc.MediaEngine) error
 	last := first + 150 // what came later may still be on its way
 	for seq := first + 1; seq != last; seq++ {
 		if !got[seq] {
-			t.Errorf("packet %d never came", seq)
+			t.Errorf("packet %d never came: %v", seq, e.Stats().Drops)
 		}
 	}
 	if register == nil && (onRTX.Load() == 0 || again.Load() > 0) || register != nil && (again.Load() == 0 || onRTX.Load() > 0) {
@@ -170,7 +170,7 @@ func testPublisherLosses(t *testing.T, register func(*webrtc.MediaEngine) error)
 	}
 	for seq := first + 1; seq != first+100; seq++ {
 		if !got[seq] {
-			t.Errorf("packet %d never came", seq)
+			t.Errorf("packet %d never came: %v", seq, e.Stats().Drops)
 		}
 	}
 	if e.Stats().PacketsRequested == 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 	"portico/edge/sfu"
+	"portico/edge/sfu/bitrate"
 	"portico/shared/conference"
 	"portico/shared/flight"
 )
@@ -75,7 +76,7 @@ func TestQuality(t *testing.T) {
 	if sub.ID != "sub" || sub.Participant != "bob" || !sub.Ready || !strings.Contains(sub.Path.Remote, "127.0.0.1") || sub.Network.Estimate <= 0 {
 		t.Errorf("subscription %+v", sub)
 	}
-	if sent.Display.Width != 320 || !sent.Adapts || *sent.Current != (Layer{Width: 640, Height: 360}) ||
+	if sent.Display.Width != 320 || !sent.Adapts || *sent.Current != (Layer{Temporal: -1, Width: 640, Height: 360}) ||
 		sent.Source.Width != 640 || sent.Since.IsZero() || sent.Bitrate < 10_000 || sent.Stats.Packets == 0 {
 		t.Errorf("track %+v, now %+v", sent, sent.Current)
 	}
@@ -257,5 +258,38 @@ func TestLayerHasReason(t *testing.T) {
 	up := waitForEvent(t, e, "sub", EventLayer, "source has no more", "640×360")
 	if up.From != 360 || up.To != 720 || !strings.Contains(up.Detail, " to 1280×720") {
 		t.Errorf("%+v", up)
+	}
+}
+
+// TestDisplayCountsBesideUnknownLayer: a layer that was turned off before it ever came does not hide what is known of the others.
+func TestDisplayCountsBesideUnknownLayer(t *testing.T) {
+	config := sfu.EncodingConfig{Video: true, Codec: "vp8", ClockRate: 90000, PayloadType: 96}
+	small, unknown := sfu.NewEncoding(config), sfu.NewEncoding(config)
+	defer small.Close()
+	defer unknown.Close()
+	now := int64(time.Hour)
+	for i := range 20 {
+		p := &rtp.Packet{Header: rtp.Header{Version: 2, Marker: true, PayloadType: 96, SequenceNumber: uint16(i), Timestamp: uint32(i) * 3000}, Payload: keyFrame}
+		raw, err := p.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := small.Ingest(raw, now, nil); err != nil {
+			t.Fatal(err)
+		}
+		now += int64(33 * time.Millisecond)
+	}
+	x := steeredLine{
+		line: &mline{kind: conference.Video}, sources: []*sfu.Encoding{small, unknown}, off: []bool{false, true}, width: 320, height: 180,
+	}
+	d := x.demand(&steerer{rates: map[*sfu.Encoding][]sfu.LayerRate{}}, now)
+	if n := len(d.Layers); n != 2 || d.Layers[0].Width != 640 || d.Layers[1].Width != 1280 || d.Layers[1].Height != 720 {
+		t.Fatalf("%+v", d.Layers)
+	}
+	grants := make([]bitrate.Grant, 1)
+	var a bitrate.Allocator
+	a.Allocate(now, bitrate.Budget{Rate: 1 << 24}, []bitrate.Demand{d}, grants)
+	if g := grants[0]; g.Layer != 0 || steerReason(g.Reason) != sfu.ReasonDisplayed {
+		t.Errorf("%+v", g)
 	}
 }

@@ -302,6 +302,9 @@ func (s *steering) decide(steerer *steerer, t *transport, now int64) {
 	s.observe(t, now)
 }
 
+// leastRepair is how much may be sent again, in bytes a second, even where little fits: what was lost of a small picture is worth it.
+const leastRepair = 15_000
+
 // repair bounds what is sent again by a half of what fits, so that answers to losses do not keep a queue full.
 func (s *steering) repair(budget bitrate.Budget, rtt time.Duration) {
 	if budget.Starting { // nothing is known yet
@@ -315,9 +318,19 @@ func (s *steering) repair(budget bitrate.Budget, rtt time.Duration) {
 	}
 	for i := range s.lines {
 		if x := &s.lines[i]; x.line.kind == conference.Video {
-			x.out.SetRepair(feedback.Repair{Rate: max(1, int(budget.Rate)/8/2/videos), Pause: rtt})
+			x.out.SetRepair(feedback.Repair{Rate: max(leastRepair, int(budget.Rate)/8/2) / videos, Pause: rtt})
 		}
 	}
+}
+
+// sizeOrGuess is the size of an encoding's picture. One that was turned off before it ever came is taken to be twice as large as the one
+// below it: without any size, the others would not be held against the display either.
+func (x *steeredLine) sizeOrGuess(e *sfu.Encoding) (width, height int) {
+	width, height = e.Size()
+	if n := len(x.layers); width == 0 && n > 0 {
+		width, height = 2*x.layers[n-1].Width, 2*x.layers[n-1].Height
+	}
+	return width, height
 }
 
 // demand is what an m-line would like to get.
@@ -329,7 +342,8 @@ func (x *steeredLine) demand(steerer *steerer, now int64) bitrate.Demand {
 	x.layers = x.layers[:0]
 	for i, e := range x.sources {
 		rates := steerer.layers(e, now)
-		if width, height := e.Size(); len(rates) == 0 && i < len(x.off) && x.off[i] { // it comes back when it is asked for
+		if len(rates) == 0 && i < len(x.off) && x.off[i] { // it comes back when it is asked for
+			width, height := x.sizeOrGuess(e)
 			x.layers = append(x.layers, bitrate.Layer{Encoding: int8(i), Spatial: -1, Temporal: -1, Width: width, Height: height})
 		}
 		for _, r := range rates {
@@ -354,10 +368,26 @@ func (x *steeredLine) apply(g bitrate.Grant, now int64) {
 	x.out.SetSources(x.sources, now) // the same ones change nothing
 	target := sfu.Target{Encoding: -1}
 	if g.Layer >= 0 && g.Layer < len(x.layers) {
-		l := x.layers[g.Layer]
-		target = sfu.Target{Encoding: int(l.Encoding), Spatial: l.Spatial, Temporal: l.Temporal}
+		target = x.target(&x.layers[g.Layer])
 	}
-	x.out.SetTarget(target, steerReason(g.Reason), now)
+	x.line.seen.chosen = steerReason(g.Reason)
+	x.out.SetTarget(target, x.line.seen.chosen, now)
+}
+
+// target asks for a layer, with all of its pictures where no temporal layer above it has come lately: an encoder that drops pictures
+// after a key frame drops these, and the receiver is to get them as soon as they come again.
+func (x *steeredLine) target(l *bitrate.Layer) sfu.Target {
+	t := sfu.Target{Encoding: int(l.Encoding), Spatial: l.Spatial, Temporal: l.Temporal}
+	if x.flat {
+		t.Spatial = 0
+	}
+	for i := range x.layers {
+		if o := &x.layers[i]; o.Encoding == l.Encoding && o.Spatial == l.Spatial && o.Temporal > l.Temporal {
+			return t
+		}
+	}
+	t.Temporal = -1
+	return t
 }
 
 // steerReason puts the allocation's reason into the words of the forwarding core.

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -89,13 +90,42 @@ func (s *streams) negotiated(o *offer, routings []routing) {
 	if s.routes == nil {
 		s.routes, s.bySSRC, s.resent = make(map[string][]*route), make(map[uint32]*route), make(map[uint32]*route)
 	}
+	media, resent := learnt(s.bySSRC, routings), learnt(s.resent, routings)
 	for _, r := range routings {
 		s.forget(r.mid)
 	}
 	for _, r := range routings {
 		s.enter(r)
 	}
+	keep(s.bySSRC, media)
+	keep(s.resent, resent)
 	s.version.Add(1)
+}
+
+// learnt is what the SSRCs mean from now on that were once heard of by a rid: the layer with the same one. Clients name a layer in its
+// first packets only, so what is forgotten of it comes to light no more.
+func learnt(known map[uint32]*route, routings []routing) map[uint32]*route {
+	found := make(map[uint32]*route)
+	for ssrc, old := range known {
+		for _, r := range routings {
+			if old.rid == "" || old.mid != r.mid || len(r.ssrcs) > 0 {
+				continue
+			}
+			if i := slices.IndexFunc(r.routes, func(to *route) bool { return to.rid == old.rid }); i >= 0 {
+				found[ssrc] = r.routes[i]
+			}
+		}
+	}
+	return found
+}
+
+// keep adds what was learnt, where an offer says nothing else.
+func keep(known, learnt map[uint32]*route) {
+	for ssrc, r := range learnt {
+		if known[ssrc] == nil {
+			known[ssrc] = r
+		}
+	}
 }
 
 // enter makes the routes of an m-line known. mu is held.

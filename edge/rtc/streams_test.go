@@ -91,6 +91,39 @@ func TestSimulcastByRid(t *testing.T) {
 	}
 }
 
+// TestRidsAreRemembered: the next offer does not say which layer an SSRC is, and neither do packets by then.
+func TestRidsAreRemembered(t *testing.T) {
+	const mid, rid, repaired = 9, 10, 11 // ids in the offer
+	text := recorded(t)["chromium-simulcast"]
+	in := arrives(t, text)
+	layers := []string{"q", "h", "f"}
+	for i, name := range layers {
+		in.take(100+uint32(i), 96, 1, keyFrame, map[uint8]string{mid: "0", rid: name})
+		in.take(200+uint32(i), 97, 1, resent(2, interFrame), map[uint8]string{mid: "0", repaired: name})
+	}
+	again := func() {
+		o := mustParse(t, text)
+		in.engine.mu.Lock()
+		p := in.plan(o)
+		in.engine.mu.Unlock()
+		in.streams.negotiated(o, p.routes)
+	}
+	again()
+	again()
+	for i, name := range layers {
+		in.take(100+uint32(i), 96, 3, interFrame, nil)
+		in.take(200+uint32(i), 97, 2, resent(4, interFrame), nil)
+		if got := in.layer(name); got.Packets != 4 {
+			t.Errorf("layer %s: %+v", name, got)
+		}
+	}
+	in.streams.unroute("0")
+	in.take(100, 96, 5, interFrame, nil)
+	if got := in.streams.unrouted.Load(); got != 1 {
+		t.Errorf("after the end of the m-line %d packets went nowhere", got)
+	}
+}
+
 // TestSimulcastBySSRC: layers are known by their places in the group.
 func TestSimulcastBySSRC(t *testing.T) {
 	in := arrives(t, recorded(t)["safari-simulcast"])

@@ -7,7 +7,7 @@ const (
 	answerSlots = 256
 	answerPause = 15 * time.Millisecond // between two retransmissions of the same packet
 	answerRate  = 720_000               // bytes of retransmissions a second in the long run
-	answerLeast = 3000                  // bytes that may always go at once
+	answerLeast = 6000                  // bytes that may always go at once
 )
 
 // Repair is how much a link bears of what is sent again. The zero value is for one that nothing is known of.
@@ -17,11 +17,11 @@ type Repair struct {
 }
 
 // Answers limits the retransmissions to one subscriber, so that its NACKs, honest or not, cannot make more traffic than a
-// link in trouble bears. The zero value is ready. Its subscription's writer owns it.
+// link in trouble bears. What was sent again already has a smaller share of its own: some clients ask on and on for what they
+// have got, and that must not take the place of what they have not. The zero value is ready. Its subscription's writer owns it.
 type Answers struct {
-	slots  [answerSlots]answered
-	credit float64 // bytes
-	at     int64   // when credit was counted; 0: never
+	slots        [answerSlots]answered
+	first, again credit
 }
 
 type answered struct {
@@ -29,27 +29,45 @@ type answered struct {
 	seq uint16
 }
 
+// credit is what may be sent: it grows with time, up to an amount.
+type credit struct {
+	bytes float64
+	at    int64 // when it was counted; 0: never
+}
+
+// take uses so many bytes, if they are there.
+func (c *credit) take(size int, rate float64, now int64) bool {
+	most := max(rate/4, answerLeast)
+	if c.at == 0 {
+		c.bytes = most
+	} else {
+		c.bytes = min(most, c.bytes+rate*float64(max(0, now-c.at))/float64(time.Second))
+	}
+	c.at = now
+	if c.bytes < float64(size) {
+		return false
+	}
+	c.bytes -= float64(size)
+	return true
+}
+
+// againShare is the part of the rate for what was sent again already.
+const againShare = 0.25
+
 // Allow tells whether the packet with the outgoing number seq, of size bytes, may be sent again now, and takes note that it is.
 func (a *Answers) Allow(seq uint16, size int, repair Repair, now int64) bool {
 	rate := float64(repair.Rate)
 	if repair.Rate <= 0 {
 		rate = answerRate
 	}
-	most := max(rate/4, answerLeast)
-	if a.at == 0 {
-		a.credit = most
-	} else {
-		a.credit = min(most, a.credit+rate*float64(max(0, now-a.at))/float64(time.Second))
-	}
-	a.at = now
 	slot := &a.slots[seq%answerSlots]
-	if slot.seq == seq && slot.at != 0 && now-slot.at < int64(max(answerPause, repair.Pause)) {
+	if slot.seq == seq && slot.at != 0 {
+		if now-slot.at < int64(max(answerPause, repair.Pause)) || !a.again.take(size, rate*againShare, now) {
+			return false
+		}
+	} else if !a.first.take(size, rate, now) {
 		return false
 	}
-	if a.credit < float64(size) {
-		return false
-	}
-	a.credit -= float64(size)
 	*slot = answered{at: now, seq: seq}
 	return true
 }

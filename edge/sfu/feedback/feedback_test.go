@@ -166,13 +166,35 @@ func TestAnswersAreLimited(t *testing.T) {
 		}
 		n = 0
 		for i := range 5000 {
-			if allow(uint16(i), now+int64(i)*ms) {
+			if allow(20_000+uint16(i), now+int64(i)*ms) {
 				n++
 			}
 		}
 		if want := 5 * c.rate / size; n < want-1 || n > want+1 {
 			t.Errorf("%+v: %d within five seconds, want %d", c.repair, n, want)
 		}
+	}
+}
+
+// TestAnswersGoToWhatIsMissing: who asks on and on for what was sent already does not keep others from being sent.
+func TestAnswersGoToWhatIsMissing(t *testing.T) {
+	const size = 1000
+	repair := Repair{Rate: 40_000}
+	var a Answers
+	again := 0
+	for i := range 1000 { // ten seconds; each time one that is new, and the last twenty once more
+		now := start + int64(i)*40*ms
+		if !a.Allow(uint16(i), size, repair, now) {
+			t.Fatalf("%d is not sent", i)
+		}
+		for old := max(0, i-20); old < i; old++ {
+			if a.Allow(uint16(old), size, repair, now) {
+				again++
+			}
+		}
+	}
+	if most := int(againShare*float64(repair.Rate)*40/size) + answerLeast/size + 4; again < most/2 || again > most {
+		t.Errorf("%d were sent once more, want at most %d", again, most)
 	}
 }
 

@@ -20,7 +20,7 @@ import (
 const perFile = 5 * time.Minute
 
 // files in the order they run: what is cheap and explains most comes first.
-var files = []string{"unit", "page", "room", "relay", "native", "resume", "failures"}
+var files = []string{"unit", "page", "panel", "room", "quality", "relay", "native", "resume", "failures"}
 
 func TestBrowser(t *testing.T) {
 	env := prepare(t)

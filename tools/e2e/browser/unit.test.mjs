@@ -10,6 +10,10 @@ const {invitation, readAddress, withRoom} = await load('address');
 const {linkify} = await load('chat');
 const {hue, initials} = await load('dom');
 const {bestGrid} = await load('layout');
+const {changedMuch} = await load('display');
+const {layersFor} = await load('publisher');
+const {bitsText, eventRows, receivedRows, receivedSentence, sentRows, sentSentence} = await load('reasons');
+const {receivedPicture, sentPictures} = await load('stats');
 const {checkToken, requestToken} = await load('token');
 const {deviceProblem, joinProblem, jointProblem, screenProblem, unsupported, wayIn} = await load('words');
 
@@ -108,4 +112,55 @@ test('every failure has words that say what to do', () => {
   assert.equal(unsupported(whole), '');
   delete whole.RTCPeerConnection;
   assert.match(unsupported(whole), /too old.*RTCPeerConnection/);
+});
+
+test('a size is told when it has changed much', () => {
+  assert.equal(changedMuch(null, {width: 1, height: 1}), true);
+  assert.equal(changedMuch({width: 100, height: 100}, {width: 120, height: 80}), false);
+  assert.equal(changedMuch({width: 100, height: 100}, {width: 121, height: 100}), true);
+  assert.equal(changedMuch({width: 100, height: 100}, {width: 100, height: 79}), true);
+});
+
+test('only what is large is sent in layers, and only where somebody chooses among them', () => {
+  assert.deepEqual(layersFor({width: 1280, height: 720}, true).map(({rid}) => rid), ['q', 'h', 'f']);
+  for (const [settings, adapts] of [[{width: 640, height: 360}, true], [{width: 1280, height: 720}, false], [{}, true]]) assert.equal(layersFor(settings, adapts), undefined);
+});
+
+test('every reason has its words, and what is not known is left out', () => {
+  const told = (picture) => ({tracks: [{kind: 'video', sending: true, ...picture}]});
+  const reasons = ['none', 'asked for', 'displayed size', 'bandwidth', 'waiting for key frame', 'source has no more', 'paused by subscriber', 'muted', 'overloaded'];
+  const sentences = reasons.map((reason) => receivedSentence('Ann', told({reason})));
+  assert.equal(new Set(sentences).size, reasons.length);
+  assert.ok(sentences.every((sentence) => /^[A-Z].*\.$/.test(sentence)), sentences.join('\n'));
+  assert.match(receivedSentence('Ann', told({reason: 'something new'})), /something new/);
+  assert.match(receivedSentence('Ann', {tracks: [{kind: 'audio'}]}), /does not say why/);
+  assert.deepEqual(receivedRows(null, null, {width: 0, height: 0}), []);
+  assert.deepEqual(receivedRows(null, told({reason: 'muted', sending: false, since: new Date(1000).toISOString()}), null, 181_000),
+    [['The server sends', 'nothing'], ['Reason', 'muted, for 3 min']]);
+  assert.deepEqual(eventRows({events: [{at: '2026-01-02T03:04:05Z', until: '2026-01-02T03:04:09Z', count: 3, kind: 'loss', detail: 'video', from: 6, to: 7},
+    {at: '2026-01-02T03:04:10Z', kind: 'estimate', from: 2e6, to: 5e5}, {at: '2026-01-02T03:04:11Z', kind: 'unheard of'}]}).map(({at, text}) => [at.getUTCSeconds(), text]),
+  [[11, 'unheard of'], [10, 'room on the connection, 2.0 Mbit/s to 500 kbit/s'], [9, 'losses, video, 7 %, 3 times']]);
+  assert.deepEqual([bitsText(999_499), bitsText(999_500)], ['999 kbit/s', '1.0 Mbit/s']);
+  assert.equal(sentSentence(null), 'Nothing is being sent.');
+  assert.deepEqual(sentRows(null), []);
+});
+
+test('statistics are read, and rates are those since the last look', () => {
+  const report = (...entries) => new Map(entries.map((entry) => [entry.id, entry]));
+  const base = {type: 'inbound-rtp', kind: 'video', id: 'a', trackIdentifier: 'x'};
+  assert.equal(receivedPicture(report(base), {id: 'other'}, null), null);
+  const first = receivedPicture(report({...base, timestamp: 1000, bytesReceived: 100, packetsReceived: 10, packetsLost: 0}), {id: 'x'}, null);
+  assert.deepEqual([first.bitrate, first.loss, first.path], [undefined, undefined, undefined]);
+  const second = receivedPicture(report({...base, timestamp: 3000, bytesReceived: 1100, packetsReceived: 18, packetsLost: 2}), {id: 'x'}, first);
+  assert.deepEqual([second.bitrate, second.loss], [4000, 0.2]);
+  // Another track under the same name begins at 0 again; lost packets that came late make the count go back.
+  const third = receivedPicture(report({...base, timestamp: 4000, bytesReceived: 0, packetsReceived: 30, packetsLost: -1}), {id: 'x'}, second);
+  assert.deepEqual([third.bitrate, third.loss], [0, 0]);
+  const out = (timestamp, bytesSent) => report({type: 'media-source', id: 's', trackIdentifier: 'y'},
+    {type: 'outbound-rtp', kind: 'video', id: 'o', mediaSourceId: 's', timestamp, bytesSent, qualityLimitationReason: 'bandwidth'});
+  assert.equal(sentPictures(out(0, 0), {id: 'x'}, null), null);
+  const sent = sentPictures(out(1000, 500), {id: 'y'}, sentPictures(out(0, 0), {id: 'y'}, null));
+  assert.equal(sent.layers[0].bitrate, 4000);
+  assert.match(sentSentence(sent), /Your connection/);
+  assert.deepEqual(sentRows(sent), [['Sent', 'nothing']]);
 });

@@ -106,10 +106,10 @@ func (p *qualityPrinter) subscription(v jsonvalue.Value) {
 	each(v.Get("tracks"), func(t jsonvalue.Value) {
 		what := "nothing is sent"
 		if t.Get("sending").Bool() {
-			what = strings.TrimSpace("is sent " + sizeOf(t.Get("current")))
+			what = strings.TrimSpace("is sent " + layerOf(t.Get("current")))
 		}
 		of, shown := "", ""
-		if s := sizeOf(t.Get("source")); s != "" {
+		if s := layerOf(t.Get("source")); s != "" {
 			of = "there is " + s
 		}
 		if s := sizeOf(t.Get("displayed")); s != "" {
@@ -186,11 +186,15 @@ func sizeOf(v jsonvalue.Value) string {
 	if numberOf(v, "width") == 0 {
 		return ""
 	}
-	text := fmt.Sprintf("%.0f×%.0f", numberOf(v, "width"), numberOf(v, "height"))
-	if rid := textOf(v, "rid"); rid != "" && v.Get("spatial").Exists() {
-		text += " (" + rid + ")"
+	return fmt.Sprintf("%.0f×%.0f", numberOf(v, "width"), numberOf(v, "height"))
+}
+
+func layerOf(v jsonvalue.Value) string {
+	rid := textOf(v, "rid")
+	if rid != "" {
+		rid = "(" + rid + ")"
 	}
-	return text
+	return strings.TrimSpace(sizeOf(v) + " " + rid)
 }
 
 func rateOf(v jsonvalue.Value) string {

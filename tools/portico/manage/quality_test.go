@@ -18,7 +18,7 @@ const someQuality = `{"id":"s1","participant":"p1","user":"Ann\u001b[31m","path"
 "events":[{"at":"2026-01-02T03:04:05.000Z","kind":"key frame","detail":"asked for of the publisher","count":3}],
 "subscriptions":[{"id":"x","participant":"p2","user":"Bob","path":{"local":"a","remote":"b"},
  "network":{"estimate":640000,"by":"twcc","wanted":2000000,"rtt":23.4,"loss":0.2},
- "tracks":[{"kind":"video","sending":true,"source":{"width":1280,"height":720,"rid":"f","spatial":0},"current":{"width":640,"height":360,"rid":"h","spatial":0},
+ "tracks":[{"kind":"video","sending":true,"source":{"width":1280,"height":720,"rid":"f"},"current":{"width":640,"height":360,"rid":"h"},
   "displayed":{"width":1000,"height":562},"reason":"bandwidth","since":"2026-01-02T03:04:05.000Z","bitrate":450000,"frameRate":30,"loss":0.2}],
  "events":[{"at":"2026-01-02T03:04:05.000Z","kind":"estimate","from":2000000,"to":640000}]},
  {"participant":"p3","network":{"by":"nothing"},"tracks":[{"kind":"audio","sending":false,"reason":"muted"}]}],

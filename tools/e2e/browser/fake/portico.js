@@ -53,6 +53,9 @@ class Session extends EventTarget {
   async mute(kind) { this.log.push(`mute ${kind}`); }
   async unmute(kind) { this.log.push(`unmute ${kind}`); }
   async stop() { this.log.push(`stop ${this.id}`); }
+  async getStats() { return new Map(globalThis.fakeRoom.stats.map((entry) => [entry.id, entry])); }
+  async applyOptions({video: {resolution}}) { globalThis.fakeRoom.shown.push({id: this.id, ...resolution}); }
+  async quality() { return globalThis.fakeRoom.quality; }
 }
 
 export class ConferenceClient extends EventTarget {
@@ -71,11 +74,12 @@ export class ConferenceClient extends EventTarget {
     const {user} = JSON.parse(atob(token));
     this.self = new Participant('self', user ?? 'Somebody');
     const participants = [this.self, ...this.#room.people.values()];
-    return {id: 'room', self: this.self, participants, remoteStreams: [...this.#room.streams.values()]};
+    return {id: 'room', self: this.self, participants, remoteStreams: [...this.#room.streams.values()], adapts: true};
   }
 
-  async publish(stream) {
+  async publish(stream, options) {
     const tracks = stream.mediaStream.getTracks();
+    this.#room.layers = options?.video?.map(({rid}) => rid);
     this.#room.log.push(`publish ${tracks.map((track) => track.kind).sort().join('+')} as ${stream.source.audio}/${stream.source.video}`);
     const senders = tracks.map((track) => ({kind: track.kind, track}));
     this.peerConnection = {getSenders: () => senders};
@@ -172,6 +176,10 @@ globalThis.fakeRoom = {
   log: [],
   people: new Map(),
   streams: new Map(),
+  stats: [], // what getStats tells of every session
+  quality: null, // what the server says of every subscription
+  shown: [], // the sizes that subscriptions were told, with their ids
+  layers: undefined, // rids of the picture published last
 
   come(id, name) {
     const participant = new Participant(id, name);

@@ -1,17 +1,19 @@
 // The real program: an edge and a relay in one process, as `make run` starts them.
 
-import {spawn} from 'node:child_process';
+import {execFile, spawn} from 'node:child_process';
 import {once} from 'node:events';
 import {mkdtemp, rm} from 'node:fs/promises';
 import os from 'node:os';
 import path from 'node:path';
 import {createInterface} from 'node:readline';
+import {promisify} from 'node:util';
 import {buildFolder} from './browser.mjs';
 
+const binary = process.env.PORTICO_BIN ?? path.join(buildFolder, 'portico');
 const START = 30_000; // ms
 const STOP = 20_000; // ms; longer than an orderly stop may take
 
-// startPortico starts the program with data of its own and returns {address, token, stop, kill, restart} when it is ready. stop is the
+// startPortico starts the program with data of its own and returns {address, token, manage, stop, kill, restart} when it is ready. stop is the
 // orderly way and fails when the program does not end well; kill is the power cut, and restart starts it again after that: at the same
 // address and with the same data, provided that port is given.
 export async function startPortico({port = 0} = {}) {
@@ -31,6 +33,12 @@ export async function startPortico({port = 0} = {}) {
       });
       if (!response.ok) throw new Error(`no token: ${response.status} ${await response.text()}`);
       return (await response.json()).token;
+    },
+    // manage runs a command of the operator's program as the service that the demo's rooms belong to, and returns what it prints.
+    async manage(...args) {
+      const call = (list, env) => promisify(execFile)(binary, list, {env: {...process.env, ...env}}).then(({stdout}) => stdout);
+      const [, service, key] = /# sampleService\nPORTICO_SERVICE=(\S+)\nPORTICO_KEY=(\S+)/.exec(await call(['keys', '-data', data]));
+      return call(args, {PORTICO_URL: address, PORTICO_SERVICE: service, PORTICO_KEY: key});
     },
     async stop() {
       const how = await running.end('SIGTERM');
@@ -61,7 +69,7 @@ export async function startPorticoToRestart() {
 
 // run starts one program and returns {address, said, end} when it is ready. end(signal) waits for its end and tells how it was.
 async function run(data, port) {
-  const program = spawn(process.env.PORTICO_BIN ?? path.join(buildFolder, 'portico'), [
+  const program = spawn(binary, [
     'dev', '-http', `127.0.0.1:${port}`, '-turn', '0.0.0.0:0', '-relay-admin', '', '-data', data, '-log', 'info',
   ], {stdio: ['ignore', 'pipe', 'pipe']});
   const lines = [];
