@@ -12,7 +12,7 @@ var browserPackages = []string{
 var purePackages = []string{
 	"shared/jsonvalue", "shared/conference", "shared/layout", "shared/token", "shared/engineio", "shared/socketio",
 	"shared/portalproto", "shared/rtp", "shared/meshproto", "shared/relayproto", "shared/placement",
-	"edge/sfu/layer", "edge/sfu/feedback", "edge/sfu/bitrate", "edge/sfu/speakers", "relay/audiomix", "relay/videomix",
+	"edge/sfu/layer", "edge/sfu/feedback", "edge/sfu/bitrate", "edge/sfu/speakers", "shared/flight", "relay/audiomix", "relay/videomix",
 }
 
 // impureImports are what a pure package must do without.
