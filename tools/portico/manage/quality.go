@@ -109,7 +109,7 @@ func (p *qualityPrinter) subscription(v jsonvalue.Value) {
 			what = strings.TrimSpace("is sent " + layerOf(t.Get("current")))
 		}
 		of, shown := "", ""
-		if s := layerOf(t.Get("source")); s != "" {
+		if s := layerOf(t.Get("source")); s != "" && sizeOf(t.Get("source")) != "" {
 			of = "there is " + s
 		}
 		if s := sizeOf(t.Get("displayed")); s != "" {
