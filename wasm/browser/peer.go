@@ -111,6 +111,9 @@ func (p *peer) AddTransceiver(kind conference.Kind, dir client.Direction, local 
 		return nil, err
 	}
 	t := &transceiver{peer: p, v: v, sends: dir == client.SendOnly}
+	if kind == conference.Video {
+		t.describe()
+	}
 	if len(options.Codecs) > 0 {
 		if err := t.prefer(kind, options.Codecs); err != nil {
 			return nil, err

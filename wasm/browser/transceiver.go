@@ -53,6 +53,25 @@ func (t *transceiver) SetLayers(rids []string) error {
 	return err
 }
 
+// describe asks for dependency descriptors, which Chromium does not do by itself: without them it cannot put together AV1 in
+// spatial layers. Browsers that cannot be asked are left alone.
+func (t *transceiver) describe() {
+	const descriptor = "#dependency-descriptor-rtp-header-extension"
+	_, _ = try(func() js.Value {
+		if t.v.Get("setHeaderExtensionsToNegotiate").Type() != js.TypeFunction {
+			return js.Undefined()
+		}
+		all := t.v.Call("getHeaderExtensionsToNegotiate")
+		for i := range all.Length() {
+			if x := all.Index(i); strings.HasSuffix(textOf(x.Get("uri")), descriptor) {
+				x.Set("direction", "sendrecv")
+			}
+		}
+		t.v.Call("setHeaderExtensionsToNegotiate", all)
+		return js.Undefined()
+	})
+}
+
 // Stop sets the direction to inactive. It frees the media at once, the m-line only with the next offer.
 func (t *transceiver) Stop() error {
 	_, err := try(func() js.Value {

@@ -25,22 +25,27 @@ import (
 const perFile = 3 * time.Minute
 
 // TestCodecs: VP8, VP9, H.264 and AV1, VP9 and AV1 also with layers inside, are seen by who comes in the middle.
-func TestCodecs(t *testing.T) { run(t, "codecs", 12) }
+func TestCodecs(t *testing.T) { run(t, "codecs", 12, roomOptions) }
 
 // TestT_97_Simulcast: `from` is a track id, or the layer is named as in version 1.1, and the picture has its size.
-func TestT_97_Simulcast(t *testing.T) { run(t, "simulcast", 3) }
+func TestT_97_Simulcast(t *testing.T) { run(t, "simulcast", 3, roomOptions) }
 
 // TestT_98_TwoStreams: audio of one stream and video of another in one subscription; and m-lines used again.
-func TestT_98_TwoStreams(t *testing.T) { run(t, "streams", 5) }
+func TestT_98_TwoStreams(t *testing.T) { run(t, "streams", 5, roomOptions) }
 
 // TestLosses: what is lost between Chromium and the edge comes again, both ways.
-func TestLosses(t *testing.T) { run(t, "losses", 2) }
+func TestLosses(t *testing.T) { run(t, "losses", 2, roomOptions) }
 
-// run starts an edge and runs one file of browser tests with the tokens of so many participants, and with the port of a line to the
-// edge that loses packets.
-func run(t *testing.T, name string, participants int) {
+// TestLayers: layers change with the size of what is displayed, and the picture goes on all the time.
+func TestLayers(t *testing.T) {
+	run(t, "layers", 16, `{"enableBandwidthAdaptation": true, `+roomOptions[1:])
+}
+
+// run starts an edge with a room and runs one file of browser tests with the tokens of so many participants, and with the port of a
+// line to the edge that loses packets.
+func run(t *testing.T, name string, participants int, room string) {
 	t.Helper()
-	port, api, room := startEdge(t)
+	port, api, room := startEdge(t, room)
 	var tokens []string
 	for i := range participants {
 		token, err := api.CreateToken(t.Context(), room, fmt.Sprintf("user%d", i), "presenter", manage.Place{})
@@ -76,8 +81,8 @@ func run(t *testing.T, name string, participants int) {
 const roomOptions = `{"mediaIn": {"audio": [{"codec": "opus", "sampleRate": 48000, "channelNum": 2}],
 	"video": [{"codec": "h264"}, {"codec": "vp8"}, {"codec": "vp9"}, {"codec": "av1"}]}}`
 
-// startEdge runs an edge until the test ends.
-func startEdge(t *testing.T) (port int, api *manage.Client, room string) {
+// startEdge runs an edge with a room of those options until the test ends.
+func startEdge(t *testing.T, roomOptions string) (port int, api *manage.Client, room string) {
 	t.Helper()
 	cfg := config.Dev() // media over loopback
 	cfg.HTTP.Listen, cfg.DataDir = "127.0.0.1:0", t.TempDir()

@@ -11,8 +11,8 @@ test('a line that loses packets', async (t) => {
     // The answers name the lossy line in place of the edge.
     const [ann, bob] = await Promise.all(tokens.map((token) => Participant.join(token)));
     const [track] = await camera(640, 360);
-    globalThis.publication = await ann.publish([{track, source: 'camera', codec: 'video/VP8'}], ann.transport(port));
-    globalThis.subscription = await bob.subscribe([{type: 'video', from: publication.id}], bob.transport(port));
+    globalThis.publication = await ann.publish([{track, source: 'camera', codec: 'video/VP8'}], ann.transport({port}));
+    globalThis.subscription = await bob.subscribe([{type: 'video', from: publication.id}], bob.transport({port}));
     return subscription.id;
   }, [[token(), token()], process.env.LOSSY_PORT]);
   await assertMoves(page, session, 'video over a lossy line');

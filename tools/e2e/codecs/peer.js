@@ -66,9 +66,9 @@ globalThis.Participant = class {
   }
 
   // transport makes a PeerConnection. With a port of this machine, media goes there and nowhere else: the answer names it in
-  // place of the edge, and the offer does not say where the page is.
-  transport(port) {
-    return {pc: new RTCPeerConnection({bundlePolicy: 'max-bundle'}), id: '', answers: 0, port};
+  // place of the edge, and the offer does not say where the page is. start is the rate, in kbit/s, that sending begins with.
+  transport({port, start} = {}) {
+    return {pc: new RTCPeerConnection({bundlePolicy: 'max-bundle'}), id: '', answers: 0, port, start};
   }
 
   // negotiate makes an offer, tells the session (declare resolves with its acknowledgement), and waits until media can flow.
@@ -91,6 +91,7 @@ globalThis.Participant = class {
       return seen === nth;
     });
     transport.answer = transport.port ? data.sdp.replace(/^(a=candidate:\S+ 1 udp \d+) \S+ \d+/gm, `$1 127.0.0.1 ${transport.port}`) : data.sdp;
+    if (transport.start) transport.answer = transport.answer.replace(/^a=rtpmap:(\d+) (VP8|VP9|H264|AV1)\/.*\r\n/gm, `$&a=fmtp:$1 x-google-start-bitrate=${transport.start}\r\n`);
     await pc.setRemoteDescription({type: 'answer', sdp: transport.answer});
     if (!session) return null;
     const about = await this.notified(`ready of ${session.id}`, (name, p) => /progress$/.test(name) && (p.sessionId ?? p.id) === session.id && p.status !== 'soac');
@@ -113,9 +114,11 @@ globalThis.Participant = class {
     return {id, transport, transceivers};
   }
 
-  // subscribe receives tracks, each {type, from}; it shows and plays what comes in a tile with the subscription's id.
-  async subscribe(tracks, transport = this.transport()) {
+  // subscribe receives tracks, each {type, from}; it shows and plays what comes in a tile with the subscription's id. described
+  // tells whether dependency descriptors may come.
+  async subscribe(tracks, transport = this.transport(), described = true) {
     const transceivers = tracks.map(({type}) => transport.pc.addTransceiver(type, {direction: 'recvonly'}));
+    if (described) transceivers.forEach(describe);
     const streams = new Set();
     transport.pc.addEventListener('track', ({streams: [stream], transceiver}) => transceivers.includes(transceiver) && streams.add(stream));
     const id = await this.negotiate(transport, () => this.request('subscribe', {
@@ -140,6 +143,13 @@ function preferring(codec) {
   const first = all.filter(({mimeType}) => mimeType.toLowerCase() === codec.toLowerCase());
   if (first.length === 0) throw new Error(`the browser has no ${codec}`);
   return [...first, ...all.filter((c) => !first.includes(c))];
+}
+
+// describe asks for dependency descriptors, which Chromium does not do by itself: without them it cannot put together AV1 in spatial
+// layers.
+function describe(transceiver) {
+  const all = transceiver.getHeaderExtensionsToNegotiate();
+  transceiver.setHeaderExtensionsToNegotiate(all.map((x) => x.uri.endsWith('#dependency-descriptor-rtp-header-extension') ? {...x, direction: 'sendrecv'} : x));
 }
 
 // show puts what comes through the transceivers into a tile, as the demo page has them. It returns how many streams there are.
