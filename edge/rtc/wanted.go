@@ -40,7 +40,7 @@ func (x *steeredLine) grant(w *wanted, g bitrate.Grant, now int64) {
 		}
 	}
 	if !x.adapts && !x.paused {
-		w.want(x.line.feed.encoding, now)
+		w.want(x.sources[0], now)
 	}
 }
 
