@@ -111,6 +111,9 @@ func TestT_124_125_ManySessionsOnOneTransport(t *testing.T) {
 		if r.track.StreamID() != streams[0] {
 			t.Errorf("%s arrives in stream %q", r.track.Kind(), r.track.StreamID())
 		}
+		for range 30 { // the client's library loses of what comes before it has seen the answer
+			bob.read(r.track)
+		}
 		last := bob.read(r.track)
 		for range 50 {
 			p := bob.read(r.track)
