@@ -5,6 +5,8 @@ import (
 	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"io"
 	"io/fs"
 	"math/bits"
 	"net/http"
@@ -69,8 +71,40 @@ type assets map[string]*asset
 type asset struct {
 	contentType string
 	headers     policy
-	sum         string            // of the content, 16 hexadecimal digits
-	forms       map[string][]byte // by encoding; "" is the file itself
+	sum         string          // of the content, 16 hexadecimal digits
+	forms       map[string]form // by encoding; "" is the file itself
+}
+
+// form is a file in one encoding: bytes made at start, or a file of the tree, which is opened anew each time. The program is read from
+// where it lies in the executable, and takes no memory while nobody asks for it.
+type form struct {
+	size    int64
+	content []byte
+	files   fs.FS
+	name    string
+}
+
+// fileForm is a file of the tree; ok is false when it is not there.
+func fileForm(files fs.FS, name string) (f form, ok bool) {
+	info, err := fs.Stat(files, name)
+	if err != nil {
+		return form{}, false
+	}
+	return form{size: info.Size(), files: files, name: name}, true
+}
+
+// writeTo sends the form.
+func (f form) writeTo(w io.Writer) error {
+	if f.files == nil {
+		_, err := w.Write(f.content)
+		return err
+	}
+	file, err := f.files.Open(f.name)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(w, file)
+	return errors.Join(err, file.Close())
 }
 
 // load reads a tree. Files whose name starts with a dot and files of unknown kind stay out.
@@ -81,12 +115,8 @@ func load(files fs.FS, headers policy) assets {
 		if err != nil || d.IsDir() || !known || strings.HasPrefix(d.Name(), ".") {
 			return err
 		}
-		content, err := fs.ReadFile(files, name)
-		if err != nil {
-			return err
-		}
-		all[name] = prepare(files, name, content, kind, headers)
-		return nil
+		all[name], err = prepare(files, name, kind, headers)
+		return err
 	})
 	if err != nil {
 		panic("console: reading embedded files: " + err.Error())
@@ -94,19 +124,38 @@ func load(files fs.FS, headers policy) assets {
 	return all
 }
 
-func prepare(files fs.FS, name string, content []byte, kind string, headers policy) *asset {
-	sum := sha256.Sum256(content)
-	a := &asset{contentType: kind, headers: headers, sum: hex.EncodeToString(sum[:8]), forms: map[string][]byte{"": content}}
+// prepare makes the forms of a file. Its sum is that of the smallest form that lies in the tree, which stands for the content as well.
+func prepare(files fs.FS, name, kind string, headers policy) (*asset, error) {
+	itself, ok := fileForm(files, name)
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	a := &asset{contentType: kind, headers: headers, forms: map[string]form{"": itself}}
+	smallest := itself
 	for _, e := range encodings {
-		compressed, err := fs.ReadFile(files, name+e.suffix)
-		if err != nil && compressible(kind) {
-			compressed = e.compress(content)
+		f, ok := fileForm(files, name+e.suffix)
+		if !ok && compressible(kind) {
+			content, err := fs.ReadFile(files, name)
+			if err != nil {
+				return nil, err
+			}
+			f.content = e.compress(content)
+			f.size = int64(len(f.content))
 		}
-		if compressed != nil && len(compressed) < len(content) {
-			a.forms[e.name] = compressed
+		if f.size == 0 || f.size >= itself.size {
+			continue
+		}
+		a.forms[e.name] = f
+		if ok && f.size < smallest.size {
+			smallest = f
 		}
 	}
-	return a
+	sum := sha256.New()
+	if err := smallest.writeTo(sum); err != nil {
+		return nil, err
+	}
+	a.sum = hex.EncodeToString(sum.Sum(nil)[:8])
+	return a, nil
 }
 
 // compressible tells whether a kind of file is worth compressing at start; the program comes compressed from the build.
@@ -176,10 +225,10 @@ func (a *asset) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body := a.forms[encoding]
 	h.Set("Content-Type", a.contentType)
-	h.Set("Content-Length", strconv.Itoa(len(body)))
+	h.Set("Content-Length", strconv.FormatInt(body.size, 10))
 	w.WriteHeader(http.StatusOK)
 	if r.Method == http.MethodGet {
-		_, _ = w.Write(body) // the client went away: nothing to do about it
+		_ = body.writeTo(w) // the client went away: nothing to do about it
 	}
 }
 

@@ -57,6 +57,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			}
 		}
 	}
+	if o.Relay.File != "" {
+		var err error
+		if report.TURN, err = l.turn(ctx); err != nil {
+			return report, err
+		}
+	}
 	return report, nil
 }
 

@@ -86,6 +86,7 @@ type Options struct {
 	PID       int               // process of the edge, when its figures are wanted and it is not our own
 	Programs  []Program         // for edges of our own: each scenario is measured with each
 	Scenarios []Scenario
+	Relay     Program // a portico-relay, to measure TURN with as well; without a file it is not
 
 	Duration    time.Duration // of measuring; default 15 s
 	WarmUp      time.Duration // from everything flowing until measuring; default 2 s
@@ -101,7 +102,7 @@ type Options struct {
 	Progress io.Writer // what happens meanwhile; nil: nowhere
 }
 
-// Program is a portico-edge to start.
+// Program is a portico-edge, or a portico-relay, to start.
 type Program struct {
 	Label     string // in reports; may be empty when there is only one
 	File      string
@@ -133,7 +134,7 @@ func (o *Options) fill() error {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	if len(o.Edges) == 0 && len(o.Programs) == 0 {
+	if len(o.Edges) == 0 && len(o.Programs) == 0 && len(o.Scenarios) > 0 {
 		return errors.New("name an edge, or the program to start one")
 	}
 	for _, s := range o.Scenarios {

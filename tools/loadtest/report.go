@@ -13,10 +13,11 @@ import (
 
 // Report is what a run has found out.
 type Report struct {
-	Machine string   `json:"machine"`
-	Pinned  bool     `json:"pinned"`
-	Floor   *Floor   `json:"floor,omitempty"`
-	Results []Result `json:"results"`
+	Machine string       `json:"machine"`
+	Pinned  bool         `json:"pinned"`
+	Floor   *Floor       `json:"floor,omitempty"`
+	Results []Result     `json:"results"`
+	TURN    []TURNResult `json:"turn,omitempty"`
 }
 
 // Floor is what forwarding costs at least on this machine, in µs per packet of floorPacket bytes, on one thread. A zero is unknown.
@@ -153,8 +154,19 @@ func (r *Report) Write(out io.Writer) error {
 	if f := r.Floor; f != nil {
 		fmt.Fprintf(&b, "Floor, packets of %d bytes: GCM and a call for each %s µs; GCM and GSO ×4 %s µs.\n", floorPacket, number(f.Plain), number(f.GSO))
 	}
+	if len(r.Results) > 0 {
+		if err := r.writeTable(&b); err != nil {
+			return err
+		}
+	}
+	r.writeTURN(&b)
+	_, err := io.WriteString(out, b.String())
+	return err
+}
+
+func (r *Report) writeTable(b *strings.Builder) error {
 	b.WriteString("\n")
-	table := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	table := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SCENARIO\tµs/PACKET\tAIM\t×FLOOR\tPACKETS/s\tLOSS\tLATENCY p50/p95/p99/max ms\tJOIN p50/p99 s\tRSS MB\tkB/PC\tGOROUTINES/PC")
 	for i := range r.Results {
 		r.row(table, &r.Results[i])
@@ -164,11 +176,10 @@ func (r *Report) Write(out io.Writer) error {
 	}
 	for i := range r.Results {
 		for _, line := range r.Results[i].remarks() {
-			fmt.Fprintf(&b, "%s: %s\n", r.Results[i].name(), line)
+			fmt.Fprintf(b, "%s: %s\n", r.Results[i].name(), line)
 		}
 	}
-	_, err := io.WriteString(out, b.String())
-	return err
+	return nil
 }
 
 func (x *Result) name() string { return strings.TrimSpace(x.Scenario + " " + x.Edge) }

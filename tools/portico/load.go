@@ -26,7 +26,7 @@ type loadOptions struct {
 	edges, service, key, program, arguments string
 	scenario, rates                         string
 	own                                     loadtest.Scenario
-	json                                    bool
+	json, turn                              bool
 	floor, pin                              string
 }
 
@@ -37,7 +37,7 @@ packet by packet, and a sample of it is decrypted for its latency. Ctrl-C ends i
 
 Scenarios: 1x50 and 1x200 (one publisher, so many subscribers), 10x10 (ten participants, everyone receives everyone),
 50x2 (fifty rooms of two). Their publishers send 120 video packets of 1,050 bytes and 50 audio packets of 90 bytes a second.
-Other shapes are made of -rooms, -publishers, -subscribers and -mutual.
+With -turn a relay is measured too: packets of TURN, in both directions. Other shapes are made of -rooms, -publishers, -subscribers and -mutual.
 
 Examples:
   portico load -scenario all
@@ -59,7 +59,7 @@ func load(ctx context.Context, args []string, out, errOut io.Writer) error {
 	}
 	debug.SetGCPercent(400) // memory is cheaper here than pauses
 	report, err := loadtest.Run(ctx, o)
-	if report != nil && (len(report.Results) > 0 || report.Floor != nil) {
+	if report != nil && (len(report.Results) > 0 || report.Floor != nil || len(report.TURN) > 0) {
 		err = errors.Join(err, l.print(report, out))
 	}
 	if ctx.Err() != nil {
@@ -78,6 +78,7 @@ func loadFlags(l *loadOptions, o *loadtest.Options) *flag.FlagSet {
 	flags.StringVar(&l.program, "program", "", "`file` of portico-edge, to start (default: beside this program, in build/, or in the path); several, as before=FILE,after=FILE, are compared")
 	flags.StringVar(&l.arguments, "program-args", "", "further `arguments` for it, with spaces between")
 	flags.StringVar(&l.scenario, "scenario", "", "`names` with commas: "+loadtest.ScenarioNames()+", or all")
+	flags.BoolVar(&l.turn, "turn", false, "measure the relay as well: a portico-relay beside this program, in build/ or in the path; alone when no scenario is named")
 	flags.IntVar(&l.own.Rooms, "rooms", 1, "`number` of rooms")
 	flags.IntVar(&l.own.Publishers, "publishers", 1, "publishers `number` of each room")
 	flags.IntVar(&l.own.Subscribers, "subscribers", 10, "subscribers `number` of each room, who receive all its publishers")
@@ -113,6 +114,13 @@ func (l *loadOptions) apply(ctx context.Context, flags *flag.FlagSet, o *loadtes
 		}
 		o.Rates = append(o.Rates, r)
 	}
+	if l.turn {
+		file, err := findProgram("portico-relay")
+		if err != nil {
+			return err
+		}
+		o.Relay = loadtest.Program{File: file}
+	}
 	own := l.edges == ""
 	var err error
 	if o.Pin, err = choice("pin", l.pin, own && runtime.NumCPU() > 1); err != nil {
@@ -127,13 +135,18 @@ func (l *loadOptions) apply(ctx context.Context, flags *flag.FlagSet, o *loadtes
 	if o.PID != 0 {
 		return misused("-pid goes with -edge")
 	}
-	o.Programs, err = edgePrograms(l.program, strings.Fields(l.arguments))
+	if len(o.Scenarios) > 0 {
+		o.Programs, err = edgePrograms(l.program, strings.Fields(l.arguments))
+	}
 	return err
 }
 
 func (l *loadOptions) applyScenarios(given map[string]bool, o *loadtest.Options) error {
 	shape := []string{"rooms", "publishers", "subscribers", "mutual", "video", "audio", "simulcast"}
 	if l.scenario == "" {
+		if l.turn && !slices.ContainsFunc(shape, func(name string) bool { return given[name] }) {
+			return nil // that alone
+		}
 		if l.own.Mutual && !given["subscribers"] {
 			l.own.Subscribers = 0
 		}
@@ -210,7 +223,7 @@ func choice(name, text string, auto bool) (bool, error) {
 // edgePrograms reads what -program gives: files with commas, each with a label before it or none.
 func edgePrograms(given string, arguments []string) ([]loadtest.Program, error) {
 	if given == "" {
-		file, err := edgeProgram()
+		file, err := findProgram("portico-edge")
 		return []loadtest.Program{{File: file, Arguments: arguments}}, err
 	}
 	var list []loadtest.Program
@@ -227,9 +240,8 @@ func edgePrograms(given string, arguments []string) ([]loadtest.Program, error) 
 	return list, nil
 }
 
-// edgeProgram finds portico-edge.
-func edgeProgram() (string, error) {
-	const name = "portico-edge"
+// findProgram finds one of our programs.
+func findProgram(name string) (string, error) {
 	candidates := []string{filepath.Join("build", name)}
 	if self, err := os.Executable(); err == nil {
 		candidates = slices.Insert(candidates, 0, filepath.Join(filepath.Dir(self), name))
@@ -242,7 +254,11 @@ func edgeProgram() (string, error) {
 	if file, err := exec.LookPath(name); err == nil {
 		return file, nil
 	}
-	return "", errors.New("there is no portico-edge to start: build it with `make build`, name it with -program, or name a running edge with -edge")
+	hint := ""
+	if name == "portico-edge" {
+		hint = ", name it with -program, or name a running edge with -edge"
+	}
+	return "", fmt.Errorf("there is no %s to start: build it with `make build`%s", name, hint)
 }
 
 func (l *loadOptions) print(report *loadtest.Report, out io.Writer) error {
