@@ -3,21 +3,15 @@
 package codecs
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"syscall"
 	"testing"
 	"time"
 
-	"portico/edge/config"
-	"portico/edge/node"
-	"portico/edge/store"
 	"portico/shared/jsonvalue"
+	"portico/tools/chromium"
+	"portico/tools/edgetest"
 	"portico/tools/portico/manage"
 )
 
@@ -58,23 +52,9 @@ func run(t *testing.T, name string, participants int, room string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), perFile)
-	defer cancel()
-	cmd := exec.CommandContext(ctx, find(t, "node"), "--test", "--test-reporter=spec", name+".test.mjs")
-	cmd.Env = append(os.Environ(), "CHROMIUM="+chromium(t), "PORTICO_E2E_BUILD="+install(t), fmt.Sprintf("PORTICO_URL=http://127.0.0.1:%d", port),
-		"PORTICO_TOKENS="+string(list), fmt.Sprintf("LOSSY_PORT=%d", lossy(t, port)))
-	// Its own process group, so that what hangs is ended as a whole; browsers go when their pipe closes.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 10 * time.Second
-	output, err := cmd.CombinedOutput()
-	if ctx.Err() != nil {
-		err = fmt.Errorf("not done after %v", perFile)
-	}
-	if err != nil {
-		t.Fatalf("%s: %v\n%s", name, err, output)
-	}
-	t.Logf("%s", output)
+	_, env := chromium.Prepare(t)
+	env = append(env, fmt.Sprintf("PORTICO_URL=http://127.0.0.1:%d", port), "PORTICO_TOKENS="+string(list), fmt.Sprintf("LOSSY_PORT=%d", lossy(t, port)))
+	chromium.Run(t, perFile, env, name+".test.mjs")
 }
 
 // roomOptions let every codec in that the edge forwards.
@@ -84,36 +64,9 @@ const roomOptions = `{"mediaIn": {"audio": [{"codec": "opus", "sampleRate": 4800
 // startEdge runs an edge with a room of those options until the test ends.
 func startEdge(t *testing.T, roomOptions string) (port int, api *manage.Client, room string) {
 	t.Helper()
-	cfg := config.Dev() // media over loopback
-	cfg.HTTP.Listen, cfg.DataDir = "127.0.0.1:0", t.TempDir()
-	sockets, err := node.Listen(cfg)
+	edge := edgetest.Start(t, slog.LevelWarn, nil)
+	api, err := manage.New(edge.Service(t))
 	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := node.New(cfg, sockets, slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := n.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-		defer cancel()
-		if err := n.Stop(ctx); err != nil {
-			t.Errorf("stop: %v", err)
-		}
-	})
-	s, err := store.OpenSQLite(t.Context(), cfg.DataDir, store.Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	service, err := s.ServiceByName(t.Context(), store.SampleServiceName)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if api, err = manage.New(manage.Settings{URL: fmt.Sprintf("http://127.0.0.1:%d", sockets.Port()), Service: service.ID, Key: service.Key}); err != nil {
 		t.Fatal(err)
 	}
 	options, err := jsonvalue.Parse([]byte(roomOptions), jsonvalue.Limits{})
@@ -124,54 +77,5 @@ func startEdge(t *testing.T, roomOptions string) (port int, api *manage.Client, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sockets.Port(), api, created.Get("_id").Text()
-}
-
-// install brings playwright-core into the build folder, from the lock file of tools/e2e/browser and to the same place, unless it
-// is there already. It returns the folder.
-func install(t *testing.T) string {
-	t.Helper()
-	cache, err := filepath.Abs("../../../build/e2e-browser")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(cache, "node_modules", "playwright-core", "package.json")); err == nil {
-		return cache
-	}
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{"package.json", "package-lock.json", ".npmrc"} {
-		content, err := os.ReadFile(filepath.Join("../browser", name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(cache, name), content, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), find(t, "npm"), "ci", "--no-audit", "--no-fund", "--ignore-scripts")
-	cmd.Dir = cache
-	if output, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("npm ci: %v\n%s", err, output)
-	}
-	return cache
-}
-
-func chromium(t *testing.T) string {
-	t.Helper()
-	if path := os.Getenv("CHROMIUM"); path != "" {
-		return path
-	}
-	return find(t, "chromium")
-}
-
-// find gives the path of a program that make deps installs.
-func find(t *testing.T, name string) string {
-	t.Helper()
-	path, err := exec.LookPath(name)
-	if err != nil {
-		t.Fatalf("%s is not installed: run `make deps` and try again", name)
-	}
-	return path
+	return edge.Port, api, created.Get("_id").Text()
 }
