@@ -1,0 +1,220 @@
+package identity
+
+import (
+	"cmp"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Files of the authority in its folder, and of a node in the folder nodes/NAME below.
+const (
+	caFile      = "ca.pem"
+	caKeyFile   = "ca-key.pem"
+	nodesFolder = "nodes"
+	nodeFile    = "node.pem"
+	nodeKeyFile = "node-key.pem"
+)
+
+// How long what is made is valid. It begins a little in the past, for nodes whose clocks are behind.
+const (
+	caLife    = 10 * 365 * 24 * time.Hour
+	nodeLife  = 365 * 24 * time.Hour
+	clockSkew = time.Hour
+)
+
+// ErrExists is of an authority or a node that would be overwritten.
+var ErrExists = errors.New("there is one already")
+
+// Init makes the cluster's authority in a folder, which it makes too. It fails with ErrExists when one is there. All files are
+// readable by this user only; the key never leaves the folder.
+func Init(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, name := range []string{caFile, caKeyFile} {
+		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
+			return cmp.Or(err, fmt.Errorf("%s: %w", filepath.Join(dir, name), ErrExists))
+		}
+	}
+	made, err := newAuthority()
+	if err != nil {
+		return err
+	}
+	key, err := keyPEM(made.PrivateKey)
+	if err != nil {
+		return err
+	}
+	if err := write(filepath.Join(dir, caKeyFile), key, false); err != nil {
+		return err
+	}
+	return write(filepath.Join(dir, caFile), certPEM(made.Leaf), false)
+}
+
+// Issue makes a node's certificate and key with the authority in dir, as files in a folder of their own there: what has to be brought
+// to the node, and nothing else. It fails with ErrExists when the name has been given, unless it shall replace those files, which is
+// how a certificate is renewed: the one before stays valid until it expires.
+func Issue(dir, name, role string, replace bool) (Files, error) {
+	switch {
+	case !ValidName(name):
+		return Files{}, fmt.Errorf("a node cannot be called %q: take letters, digits, dots and hyphens, %d at most", name, MaxName)
+	case !ValidRole(role):
+		return Files{}, fmt.Errorf("there is no role %q: it is %q or %q", role, Edge, Relay)
+	}
+	authority, err := loadAuthority(dir)
+	if err != nil {
+		return Files{}, err
+	}
+	folder := filepath.Join(dir, nodesFolder, name)
+	files := Files{CA: filepath.Join(folder, caFile), Cert: filepath.Join(folder, nodeFile), Key: filepath.Join(folder, nodeKeyFile)}
+	if _, err := os.Lstat(files.Cert); !replace && !errors.Is(err, fs.ErrNotExist) {
+		return Files{}, cmp.Or(err, fmt.Errorf("%s: %w", files.Cert, ErrExists))
+	}
+	made, err := newNode(authority, name, role)
+	if err != nil {
+		return Files{}, err
+	}
+	key, err := keyPEM(made.PrivateKey)
+	if err != nil {
+		return Files{}, err
+	}
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return Files{}, err
+	}
+	for _, f := range []struct {
+		name string
+		data []byte
+	}{{files.CA, certPEM(authority.Leaf)}, {files.Key, key}, {files.Cert, certPEM(made.Leaf)}} {
+		if err := write(f.name, f.data, true); err != nil {
+			return Files{}, err
+		}
+	}
+	return files, nil
+}
+
+// Ephemeral gives identities of an authority that is made for them and forgotten: one for each role given, in that order, called
+// ROLE-1 and so on. It is for tests, and for nodes that run in one process.
+func Ephemeral(roles ...string) ([]*Identity, error) {
+	authority, err := newAuthority()
+	if err != nil {
+		return nil, err
+	}
+	var list []*Identity
+	count := map[string]int{}
+	for _, role := range roles {
+		if !ValidRole(role) {
+			return nil, fmt.Errorf("there is no role %q", role)
+		}
+		count[role]++
+		name := fmt.Sprintf("%s-%d", role, count[role])
+		made, err := newNode(authority, name, role)
+		if err != nil {
+			return nil, err
+		}
+		id := &Identity{Certificate: made, CA: x509.NewCertPool(), Name: name, Role: role, NotAfter: made.Leaf.NotAfter}
+		id.CA.AddCert(authority.Leaf)
+		list = append(list, id)
+	}
+	return list, nil
+}
+
+func loadAuthority(dir string) (tls.Certificate, error) {
+	file, keyFile := filepath.Join(dir, caFile), filepath.Join(dir, caKeyFile)
+	c, err := tls.LoadX509KeyPair(file, keyFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return c, fmt.Errorf("there is no cluster authority in the folder %q (%w): "+
+			"make one with `portico cluster init`, or name its folder with -dir", dir, err)
+	case err != nil:
+		return c, fmt.Errorf("the cluster authority in %s and %s: %w", file, keyFile, err)
+	case !c.Leaf.IsCA:
+		return c, fmt.Errorf("the certificate in %s is not of an authority", file)
+	case time.Now().After(c.Leaf.NotAfter):
+		return c, fmt.Errorf("the cluster authority in %s has expired: make a new one in another folder, and issue for all nodes again", file)
+	}
+	return c, nil
+}
+
+func newAuthority() (tls.Certificate, error) {
+	return issue(&x509.Certificate{
+		Subject:  pkix.Name{CommonName: "Portico cluster authority"},
+		NotAfter: time.Now().Add(caLife),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		IsCA:     true, BasicConstraintsValid: true, MaxPathLenZero: true,
+	}, nil)
+}
+
+func newNode(authority tls.Certificate, name, role string) (tls.Certificate, error) {
+	end := time.Now().Add(nodeLife)
+	if end.After(authority.Leaf.NotAfter) {
+		end = authority.Leaf.NotAfter
+	}
+	return issue(&x509.Certificate{
+		Subject:     pkix.Name{CommonName: name, OrganizationalUnit: []string{role}},
+		NotAfter:    end,
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+		URIs:        []*url.URL{nodeURI(name, role)},
+	}, &authority)
+}
+
+// issue makes a key and a certificate for it. Without an issuer it signs itself.
+func issue(template *x509.Certificate, issuer *tls.Certificate) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("making a key: %w", err)
+	}
+	template.NotBefore = time.Now().Add(-clockSkew)
+	parent, signer := template, crypto.PrivateKey(key)
+	if issuer != nil {
+		parent, signer = issuer.Leaf, issuer.PrivateKey
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, signer)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("making a certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
+}
+
+func certPEM(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+func keyPEM(key crypto.PrivateKey) ([]byte, error) {
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, fmt.Errorf("writing a key: %w", err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
+}
+
+// write puts a file in place at once, readable by this user only: a reader sees the one before or the new one. Without replace it
+// fails when there is one.
+func write(file string, data []byte, replace bool) error {
+	f, err := os.CreateTemp(filepath.Dir(file), "."+filepath.Base(file)+"-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	_, err = f.Write(data)
+	if err = cmp.Or(err, f.Close()); err != nil {
+		return err
+	}
+	if replace {
+		return os.Rename(f.Name(), file)
+	}
+	return os.Link(f.Name(), file) // fails where rename would overwrite what another has made meanwhile
+}
