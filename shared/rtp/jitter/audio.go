@@ -212,8 +212,11 @@ func (a *Audio) target() int64 {
 	if a.lossy {
 		t += a.timing.nanoseconds(a.frame)
 	}
-	return min(max(t, int64(a.config.Min)), int64(a.config.Max))
+	return min(max(t, int64(a.config.Min)), int64(max(a.config.Max, a.config.Min)))
 }
+
+// SetMin changes Config.Min: for sound that has to wait for its pictures. It goes beyond Config.Max, too.
+func (a *Audio) SetMin(d time.Duration) { a.config.Min = d }
 
 // behind is how much later than the quickest packets ts would be played now.
 func (a *Audio) behind(ts, now int64) int64 {
@@ -273,7 +276,7 @@ func (a *Audio) countLost(n int64) {
 
 // skip gets rid of what is too much: more sound than any delay within the bounds explains.
 func (a *Audio) skip() {
-	limit := a.ticks(a.config.Max) + 2*a.frame
+	limit := a.ticks(max(a.config.Max, a.config.Min)) + 2*a.frame
 	s := a.queue.first()
 	if s == nil || a.end-s.ts <= limit {
 		return
