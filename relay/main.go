@@ -1,4 +1,4 @@
-// Command portico-relay answers STUN and TURN for clients that cannot reach an edge directly.
+// Command portico-relay answers STUN and TURN for clients that cannot reach an edge directly, and mixes and transcodes for the edges.
 package main
 
 import (
@@ -7,11 +7,15 @@ import (
 
 	"portico/relay/config"
 	"portico/relay/node"
+	"portico/relay/worker"
 	"portico/shared/logging"
 	"portico/shared/program"
 )
 
-func main() { program.Main(relay()) }
+func main() {
+	worker.Main() // does not return in the process of a job
+	program.Main(relay())
+}
 
 func relay() program.Program[config.Settings] {
 	return program.Program[config.Settings]{

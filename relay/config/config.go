@@ -9,22 +9,28 @@ import (
 	"net/netip"
 
 	shared "portico/shared/config"
+	"portico/shared/identity"
 	"portico/shared/logging"
 
 	"portico/relay/turnserver"
 )
 
 // About is the program in one sentence.
-const About = "STUN and TURN for clients that reach no edge directly."
+const About = "STUN and TURN for clients that reach no edge directly, and mixing and transcoding for the edges."
 
 // Settings are everything that can be set.
 type Settings struct {
-	TURN  TURN  `toml:"turn" doc:"STUN and TURN."`
-	Limit Limit `toml:"limits" doc:"What one user and the whole relay may use; 0 means no limit."`
-	Admin Admin `toml:"admin" doc:"The page for operators and their tools: /livez, /readyz, /metrics."`
-	Log   Log   `toml:"log" doc:"The log, which goes to standard error."`
+	TURN    TURN           `toml:"turn" doc:"STUN and TURN."`
+	Limit   Limit          `toml:"limits" doc:"What one user and the whole relay may use; 0 means no limit."`
+	Link    Link           `toml:"link" doc:"Links from the edges, by which mixing and transcoding are ordered. They are used when [cluster] is set."`
+	Cluster identity.Files `toml:"cluster" doc:"Who this relay is among the nodes of the cluster. Without it there is no mixing and no transcoding; STUN and TURN need none."`
+	Mixing  Mixing         `toml:"mixing" doc:"What mixing and transcoding may use. Each job is a process of its own."`
+	Admin   Admin          `toml:"admin" doc:"The page for operators and their tools: /livez, /readyz, /metrics."`
+	Log     Log            `toml:"log" doc:"The log, which goes to standard error."`
 	// Dev is set by Dev only: the relay of a machine that is tried out.
 	Dev bool `toml:"-"`
+	// Identity is used instead of Cluster when it is set, by whoever runs nodes in one process.
+	Identity *identity.Identity `toml:"-"`
 }
 
 // TURN is the section of that name.
@@ -54,6 +60,21 @@ type Limit struct {
 	RequestsPerSecond        int   `toml:"requests_per_second" doc:"Requests from about one IP address that has no allocation yet."`
 }
 
+// Link is the section of that name.
+type Link struct {
+	Listen string `toml:"listen" doc:"UDP address for the edges (QUIC)."`
+}
+
+// Mixing is the section of that name.
+type Mixing struct {
+	Cores  float64 `toml:"cores" doc:"Processor cores that all jobs together may use, as 2 or 1.5; 0 means all that this machine has. A relay that is nearly at this number sends edges to another one."`
+	Jobs   int     `toml:"jobs" doc:"Jobs at a time; 0 means 16 for each core."`
+	Memory int     `toml:"memory_per_job" doc:"Memory that one job may hold; a job with more is started anew." unit:"MB"`
+}
+
+// minMemory is what a job of one small picture needs to live, and some more.
+const minMemory = 256
+
 // Admin is the section of that name.
 type Admin struct {
 	Listen string `toml:"listen" doc:"Address of the page; empty turns it off. It has no password: keep it away from the public."`
@@ -71,6 +92,7 @@ func Default() *Settings {
 		TURN: TURN{UDP: "0.0.0.0:3478", TCP: "0.0.0.0:3478", TLS: "0.0.0.0:5349", Realm: "portico", MinPort: 49152, MaxPort: 65535, AllowPeers: []string{}},
 		Limit: Limit{AllocationsPerUser: 20, Allocations: 2000, PermissionsPerAllocation: 100, ChannelsPerAllocation: 100,
 			Bitrate: 50_000_000, Connections: 4000, ConnectionsPerAddress: 200, RequestsPerSecond: 100},
+		Link: Link{Listen: "0.0.0.0:8081"}, Mixing: Mixing{Memory: 2048},
 		Admin: Admin{Listen: "127.0.0.1:8082"},
 		Log:   Log{Level: "info", Format: "text"},
 	}
@@ -125,6 +147,7 @@ func (s *Settings) Validate() error {
 			fail("limits.%s is negative: write 0 for no limit, or a number", l.name)
 		}
 	}
+	faults = append(faults, s.checkMixing()...)
 	for _, line := range (logging.Options{Level: s.Log.Level, Format: s.Log.Format}).Check() {
 		fail("log.%s", line)
 	}
@@ -133,8 +156,8 @@ func (s *Settings) Validate() error {
 
 func (s *Settings) checkAddresses() (faults []error) {
 	t := s.TURN
-	for _, a := range []struct{ setting, addr string }{{"turn.udp", t.UDP}, {"turn.tcp", t.TCP}, {"turn.tls", t.TLS}, {"admin.listen", s.Admin.Listen}} {
-		if a.addr != "" {
+	for _, a := range []struct{ setting, addr string }{{"turn.udp", t.UDP}, {"turn.tcp", t.TCP}, {"turn.tls", t.TLS}, {"link.listen", s.Link.Listen}, {"admin.listen", s.Admin.Listen}} {
+		if a.addr != "" || a.setting == "link.listen" && s.Mixes() {
 			if err := shared.CheckListen(a.setting, a.addr); err != nil {
 				faults = append(faults, err)
 			}
@@ -150,6 +173,26 @@ func (s *Settings) checkAddresses() (faults []error) {
 	}
 	return faults
 }
+
+// checkMixing looks at what mixing needs. Whether the files of [cluster] can be read is seen when they are.
+func (s *Settings) checkMixing() (faults []error) {
+	fail := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
+	if c := s.Cluster; !c.None() && (c.CA == "" || c.Cert == "" || c.Key == "") {
+		fail("cluster.ca_file, cluster.cert_file and cluster.key_file belong together: set all (portico cluster issue makes the files), or none for no mixing")
+	}
+	switch m := s.Mixing; {
+	case !(m.Cores >= 0):
+		fail("mixing.cores is %v: write 0 for all that the machine has, or a number", m.Cores)
+	case m.Jobs < 0:
+		fail("mixing.jobs is negative: write 0 for as many as the cores do, or a number")
+	case m.Memory < minMemory:
+		fail("mixing.memory_per_job is %d: write %d or more", m.Memory, minMemory)
+	}
+	return faults
+}
+
+// Mixes tells whether the relay takes jobs.
+func (s *Settings) Mixes() bool { return s.Identity != nil || !s.Cluster.None() }
 
 // Allowed is allow_peers, parsed.
 func (s *Settings) Allowed() ([]turnserver.Allowed, error) {

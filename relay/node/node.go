@@ -1,7 +1,7 @@
 // Package node builds a relay from its settings, starts its parts in order and stops them in reverse; main and tests use it, and the
 // operator's CLI runs it beside an edge.
 //
-// Its parts at present: the TURN server and the page for operators (/livez, /readyz, /metrics).
+// Its parts at present: the TURN server, the worker that mixes, and the page for operators (/livez, /readyz, /metrics).
 package node
 
 import (
@@ -17,6 +17,7 @@ import (
 	"time"
 
 	shared "portico/shared/config"
+	"portico/shared/identity"
 	"portico/shared/logging"
 	"portico/shared/metrics"
 	"portico/shared/task"
@@ -25,23 +26,26 @@ import (
 
 	"portico/relay/config"
 	"portico/relay/turnserver"
+	"portico/relay/worker"
 )
 
 // Node is one relay. Start and Stop are called by one goroutine, each once at most; the rest is safe for concurrent use.
 type Node struct {
-	cfg     config.Settings
-	log     *slog.Logger
-	options turnserver.Options
+	cfg      config.Settings
+	log      *slog.Logger
+	options  turnserver.Options
+	identity *identity.Identity // nil: no mixing
 
-	turn  atomic.Pointer[turnserver.Server]
-	admin *http.Server
-	addrs Addrs
-	tasks *task.Group
-	ready atomic.Bool
+	turn   atomic.Pointer[turnserver.Server]
+	worker atomic.Pointer[worker.Worker]
+	admin  *http.Server
+	addrs  Addrs
+	tasks  *task.Group
+	ready  atomic.Bool
 }
 
 // Addrs are the addresses listened on, with the port that the system chose where the settings say 0; "" where nothing listens.
-type Addrs struct{ UDP, TCP, TLS, Admin string }
+type Addrs struct{ UDP, TCP, TLS, Link, Admin string }
 
 // New checks the settings against the machine: it reads the certificate and finds the public address. It starts nothing. Its
 // error is one or more lines that say what to do.
@@ -53,6 +57,10 @@ func New(cfg *config.Settings, log *slog.Logger) (*Node, error) {
 	n.tasks = task.NewGroup(context.Background(), func(e *task.PanicError) {
 		log.Error("goroutine panicked", "err", e, "stack", e.Stack)
 	})
+	var err error
+	if n.identity, err = n.who(); err != nil {
+		return nil, err
+	}
 	t, l := cfg.TURN, cfg.Limit
 	allow, err := cfg.Allowed()
 	if err != nil {
@@ -109,7 +117,7 @@ func publicIP(setting string) netip.Addr {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 }
 
-// Start opens the operators' page, then the TURN server. When it fails it leaves nothing running, and its error is a line that says
+// Start opens the operators' page, then the TURN server, then the door for edges. When it fails it leaves nothing running, and its error is a line that says
 // what to do.
 func (n *Node) Start(context.Context) error {
 	page, err := n.startAdmin()
@@ -126,10 +134,16 @@ func (n *Node) Start(context.Context) error {
 		return err
 	}
 	n.turn.Store(server)
-	n.addrs = Addrs{UDP: text(server.UDPAddr()), TCP: text(server.TCPAddr()), TLS: text(server.TLSAddr()), Admin: page}
+	door, err := n.startMixing()
+	if err != nil {
+		_ = server.Close(context.Background())
+		n.stopAdmin(context.Background())
+		return err
+	}
+	n.addrs = Addrs{UDP: text(server.UDPAddr()), TCP: text(server.TCPAddr()), TLS: text(server.TLSAddr()), Link: door, Admin: page}
 	n.ready.Store(true)
 	n.log.Info("relay started", "version", version.Number(), "udp", n.addrs.UDP, "tcp", n.addrs.TCP, "tls", n.addrs.TLS,
-		"admin", n.addrs.Admin, "public_ip", n.options.RelayIP)
+		"link", n.addrs.Link, "admin", n.addrs.Admin, "public_ip", n.options.RelayIP)
 	if class := turnserver.Classify(n.options.RelayIP); class != turnserver.Public && !n.cfg.Dev {
 		n.log.Warn("relayed ports are not reachable from everywhere; behind a nat set turn.public_ip", "public_ip", n.options.RelayIP, "class", class)
 	}
@@ -165,11 +179,14 @@ func (n *Node) Stats() turnserver.Stats {
 	return turnserver.Stats{}
 }
 
-// Stop ends the node in order: not ready any more, TURN with all allocations, the operators' page, every goroutine. It waits for
-// all of it or until ctx ends, whose error it returns. It is safe after a failed Start.
+// Stop ends the node in order: not ready any more, all jobs with their processes, TURN with all allocations, the operators' page, every
+// goroutine. It waits for all of it or until ctx ends, whose error it returns. It is safe after a failed Start.
 func (n *Node) Stop(ctx context.Context) error {
 	n.ready.Store(false)
 	var errs []error
+	if err := n.stopMixing(ctx); err != nil {
+		errs = append(errs, fmt.Errorf("jobs: %w", err))
+	}
 	if s := n.turn.Load(); s != nil {
 		if err := s.Close(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("turn server: %w", err))
@@ -256,6 +273,7 @@ func (n *Node) adminHandler() http.Handler {
 // metrics describes the TURN server's snapshot.
 func (n *Node) metrics() *metrics.Registry {
 	reg := metrics.New("portico-relay", version.Number())
+	n.describeMixing(reg)
 	reg.Source([]metrics.Series{
 		{Name: "portico_turn_allocations", Help: "TURN allocations at present."},
 		{Name: "portico_turn_allocations_made_total", Help: "TURN allocations made."},

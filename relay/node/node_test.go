@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,10 +16,16 @@ import (
 	"go.uber.org/goleak"
 
 	"portico/relay/config"
+	"portico/relay/worker"
 	"portico/shared/token"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	worker.Main()
+	// The race detector's processes wait a second at their end, which jobs need not.
+	_ = os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
+	goleak.VerifyTestMain(m)
+}
 
 const secret = "a secret for this test"
 
@@ -137,6 +144,7 @@ func TestTakenPortsAreNamed(t *testing.T) {
 		"turn.udp":     func(s *config.Settings) { s.TURN.UDP = udp.LocalAddr().String() },
 		"turn.tcp":     func(s *config.Settings) { s.TURN.TCP = tcp.Addr().String() },
 		"admin.listen": func(s *config.Settings) { s.Admin.Listen = tcp.Addr().String() },
+		"link.listen":  func(s *config.Settings) { s.Link.Listen, s.Identity = udp.LocalAddr().String(), identities(t)[0] },
 	} {
 		cfg := settings()
 		change(cfg)

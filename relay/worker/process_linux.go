@@ -1,0 +1,14 @@
+package worker
+
+import (
+	"os"
+	"syscall"
+)
+
+// dieWithParent has the system kill the process when we die, and keeps the signals of a terminal from it: it ends when we say so.
+func dieWithParent() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// sacrifice offers this process to a system that is out of memory, before the relay itself. Without the right to it all stays as it is.
+func sacrifice() { _ = os.WriteFile("/proc/self/oom_score_adj", []byte("500"), 0) }
