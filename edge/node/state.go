@@ -9,6 +9,7 @@ import (
 
 	"portico/edge/console"
 	"portico/edge/restapi"
+	"portico/edge/room"
 	"portico/edge/store"
 	"portico/shared/conference"
 	"portico/shared/jsonvalue"
@@ -48,6 +49,32 @@ type conferences struct{ n *Node }
 // DestroyRoom ends a room beside the request that asked for it.
 func (c conferences) DestroyRoom(room string) {
 	_ = c.n.tasks.Go(func(context.Context) { c.n.rooms.Destroy(room) })
+}
+
+func (c conferences) Participants(ctx context.Context, id string) []conference.Participant {
+	return c.n.rooms.Participants(ctx, id)
+}
+
+func (c conferences) Streams(ctx context.Context, id string) []conference.Stream {
+	return c.n.rooms.Streams(ctx, id)
+}
+
+func (c conferences) ChangePermission(
+	ctx context.Context, id, participant string, p room.PermissionChange,
+) (conference.Participant, error) {
+	return c.n.rooms.ChangePermission(ctx, id, participant, p)
+}
+
+func (c conferences) DropParticipant(ctx context.Context, id, participant string) error {
+	return c.n.rooms.DropParticipant(ctx, id, participant)
+}
+
+func (c conferences) ChangeStream(ctx context.Context, id, stream string, changes []room.StreamChange) (conference.Stream, error) {
+	return c.n.rooms.ChangeStream(ctx, id, stream, changes)
+}
+
+func (c conferences) DeleteStream(ctx context.Context, id, stream string) error {
+	return c.n.rooms.DeleteStream(ctx, id, stream)
 }
 
 // URL is the address of the pages.

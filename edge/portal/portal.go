@@ -32,7 +32,8 @@ type Rooms interface {
 	Unpublish(ctx context.Context, room, participant, session string, acked func()) error
 	Unsubscribe(ctx context.Context, room, participant, session string) error
 	Text(ctx context.Context, room, from, to string, message jsonvalue.Value) error
-	StreamControl(ctx context.Context, room, participant string, r portalproto.StreamControl) error
+	// StreamControl's region is the answer to portalproto.GetRegion.
+	StreamControl(ctx context.Context, room, participant string, r portalproto.StreamControl) (region string, err error)
 	SubscriptionControl(ctx context.Context, room, participant string, r portalproto.SubscriptionControl) error
 	SubscriptionQuality(ctx context.Context, room, participant, session string) (jsonvalue.Value, error)
 }

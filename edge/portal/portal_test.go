@@ -146,6 +146,7 @@ func (noMedia) Subscribe(room.MediaSubscription) error              { return nil
 func (noMedia) SetActive(string, bool)                              {}
 func (noMedia) SetSubscriptionActive(string, conference.Kind, bool) {}
 func (noMedia) SetDisplay(string, conference.Resolution)            {}
+func (noMedia) Change(string, room.MediaSource) error               { return nil }
 func (noMedia) Quality(id string) (jsonvalue.Value, bool) {
 	return jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of(id))), true
 }
@@ -204,6 +205,11 @@ func newFixture(t *testing.T, change ...func(*Options)) *fixture {
 
 // newFixtureWith has a media layer of the test's.
 func newFixtureWith(t *testing.T, media room.Media, change ...func(*Options)) *fixture {
+	return newMixedFixture(t, media, nil, change...)
+}
+
+// newMixedFixture has mixers besides.
+func newMixedFixture(t *testing.T, media room.Media, mixers room.Mixers, change ...func(*Options)) *fixture {
 	f := &fixture{t: t, tokens: &memoryTokens{records: map[string]store.TokenRecord{}}}
 	log := slog.New(slog.DiscardHandler)
 	all := conference.MediaSet{Audio: true, Video: true}
@@ -221,7 +227,7 @@ func newFixtureWith(t *testing.T, media room.Media, change ...func(*Options)) *f
 						Resolution: conference.Resolution{Width: 640, Height: 480}, Framerate: 24, KeyFrameInterval: 100}}}},
 			}, nil
 		},
-		Media: media, Log: log,
+		Media: media, Mixers: mixers, Log: log,
 		NewID: func() string {
 			ids.Lock()
 			defer ids.Unlock()

@@ -109,7 +109,8 @@ func unsubscribe(portal *Portal, data jsonvalue.Value, _ portalproto.Version) (p
 func streamControl(portal *Portal, data jsonvalue.Value, _ portalproto.Version) (prepared, error) {
 	r, err := portalproto.DecodeStreamControl(data)
 	return func(ctx context.Context, p *participant, _ func()) (jsonvalue.Value, error) {
-		return jsonvalue.Of(portalproto.StatusOK), portal.options.Rooms.StreamControl(ctx, p.room, p.id, r)
+		region, err := portal.options.Rooms.StreamControl(ctx, p.room, p.id, r)
+		return portalproto.EncodeControlled(r.Operation, region), err
 	}, err
 }
 

@@ -1,5 +1,6 @@
-// Package restapi is the management API: services, rooms and join tokens over HTTP, as the OWT management server offers them
-// (management API), and beyond that the quality of streams (streamQuality says in what form).
+// Package restapi is the management API: services, rooms, join tokens, and the participants and streams of rooms that are running, over
+// HTTP as the OWT management server offers them (management API); and beyond that the quality of streams (streamQuality says in what
+// form).
 //
 // It stands between the operator's application and the store. A request passes: CORS headers; body (JSON or form, checked
 // even before the caller is known); MAuth signature; ownership of the room in the path; the resource, which reads or writes
@@ -16,19 +17,32 @@ import (
 	"strings"
 	"time"
 
+	"portico/edge/room"
 	"portico/edge/store"
+	"portico/shared/conference"
 	"portico/shared/jsonvalue"
 	"portico/shared/token"
 )
 
-// Conferences are the rooms that are running now, in this node or another.
+// Conferences are the rooms that are running now, in this node or another. Methods with a context may wait for the room until that ends;
+// to those that return an error, a room that does not run is one.
 type Conferences interface {
 	// DestroyRoom ends the room's conference if there is one (management API 5.7). It must not block: the caller's request
 	// is waiting, and the room has already left the store.
 	DestroyRoom(room string)
 	// StreamQuality is what becomes of a forward stream in a running room, or of one participant's subscriptions to it, in the form that
-	// streamQuality describes; ok is false without such a stream. It may wait for the room until ctx ends.
+	// streamQuality describes; ok is false without such a stream.
 	StreamQuality(ctx context.Context, room, stream, participant string) (q jsonvalue.Value, ok bool)
+
+	// Participants and Streams list what is in a room, in the order in which the API shows it; nothing of one that does not run.
+	Participants(ctx context.Context, room string) []conference.Participant
+	Streams(ctx context.Context, room string) []conference.Stream
+	// ChangePermission answers with the participant as it is then.
+	ChangePermission(ctx context.Context, room, participant string, c room.PermissionChange) (conference.Participant, error)
+	DropParticipant(ctx context.Context, room, participant string) error
+	// ChangeStream answers with the stream as it is then.
+	ChangeStream(ctx context.Context, room, stream string, changes []room.StreamChange) (conference.Stream, error)
+	DeleteStream(ctx context.Context, room, stream string) error
 }
 
 // PortalAddress is where clients find a portal; with an empty Host there is none at the moment.
@@ -248,6 +262,16 @@ var routes = []route{
 	{"PATCH", []string{"{version}", "rooms", "{id}"}, (*call).patchRoom},
 	{"DELETE", []string{"{version}", "rooms", "{id}"}, (*call).deleteRoom},
 	{"POST", []string{"{version}", "rooms", "{id}", "tokens"}, (*call).createToken},
+
+	{"GET", []string{"{version}", "rooms", "{id}", "participants"}, (*call).listParticipants},
+	{"GET", []string{"{version}", "rooms", "{id}", "participants", "{id}"}, (*call).getParticipant},
+	{"PATCH", []string{"{version}", "rooms", "{id}", "participants", "{id}"}, (*call).changeParticipant},
+	{"DELETE", []string{"{version}", "rooms", "{id}", "participants", "{id}"}, (*call).dropParticipant},
+
+	{"GET", []string{"{version}", "rooms", "{id}", "streams"}, (*call).listStreams},
+	{"GET", []string{"{version}", "rooms", "{id}", "streams", "{id}"}, (*call).getStream},
+	{"PATCH", []string{"{version}", "rooms", "{id}", "streams", "{id}"}, (*call).changeStream},
+	{"DELETE", []string{"{version}", "rooms", "{id}", "streams", "{id}"}, (*call).deleteStream},
 	{"GET", []string{"{version}", "rooms", "{id}", "streams", "{id}", "quality"}, (*call).streamQuality},
 }
 

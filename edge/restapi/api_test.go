@@ -13,6 +13,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"portico/edge/room"
 	"portico/edge/store"
 	"portico/shared/jsonvalue"
 	"portico/shared/token"
@@ -29,6 +30,7 @@ type fixture struct {
 	api                   *API
 	store                 store.Store
 	super, service, other store.Service
+	*room.Directory       // the rooms that are running
 
 	mu        sync.Mutex
 	refused   int // delays asked for
@@ -67,11 +69,13 @@ func newFixture(t *testing.T) *fixture {
 			f.refused++
 		},
 	})
+	f.Directory = runningRooms(db)
 	server := httptest.NewServer(f.api)
 	f.url = server.URL
 	t.Cleanup(func() {
 		http.DefaultClient.CloseIdleConnections()
 		server.Close()
+		f.Close()
 		db.Close()
 	})
 	return f

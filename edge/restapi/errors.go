@@ -21,6 +21,7 @@ var (
 	errNoService      = &failure{http.StatusNotFound, 1002, "Service not found"}
 	errNoRoom         = &failure{http.StatusNotFound, 1003, "Room not found"}
 	errNoStream       = &failure{http.StatusNotFound, 1004, "Stream not found"}
+	errNoParticipant  = &failure{http.StatusNotFound, 1005, "Participant not found"}
 	errUnauthorized   = &failure{http.StatusUnauthorized, 1101, `WWW-Authenticate: MAuth realm="http://marte3.dit.upm.es"`}
 	errForbidden      = &failure{http.StatusForbidden, 1102, "Permission denied"}
 	errBadJSON        = badRequest("Failed to parse JSON body")
@@ -73,6 +74,14 @@ type answer func(http.ResponseWriter) error
 func jsonAnswer(v jsonvalue.Value) (answer, error) {
 	return func(w http.ResponseWriter) error {
 		reply(w, http.StatusOK, jsonType, v.Append(nil))
+		return nil
+	}, nil
+}
+
+// emptyAnswer is what is said of something that is no more.
+func emptyAnswer() (answer, error) {
+	return func(w http.ResponseWriter) error {
+		w.WriteHeader(http.StatusOK)
 		return nil
 	}, nil
 }

@@ -34,18 +34,19 @@ func TestAdapting(t *testing.T) {
 			})
 		}
 		small := portalproto.Wanted{Resolution: conference.Resolution{Width: 160, Height: 90}}
-		want, refused := "<nil>", portalproto.ErrUpdateFailed.Error()
+		want, refused := "<nil>", "Target video stream does NOT satisfy:Resolution is not acceptable"
 		if !on {
 			want = refused
 		}
 		wantText(t, "size", update(adapting, small), want)
 		wantText(t, "size of a track", update(fixed, small), refused)
-		wantText(t, "rate", update(adapting, portalproto.Wanted{Framerate: 10}), refused)
+		wantText(t, "rate", update(adapting, portalproto.Wanted{Framerate: 10}), "Target video stream does NOT satisfy:Framerate is not acceptable")
 		h.settle()
 		told := slices.DeleteFunc(h.media.seen(), func(s string) bool {
-			return !strings.HasPrefix(s, "adapts") && !strings.HasPrefix(s, "display")
+			return !strings.Contains(s, "adapts") && !strings.HasPrefix(s, "display")
 		})
-		expected := []string{"adapts " + stream + "-1 to 640x480", "display " + adapting + " 160x90"}
+		expected := []string{"subscribe " + adapting + " " + adapting + " [{video 0 " + stream + "-1 adapts to 640x480} {audio 1 " + stream + "-0}]",
+			"display " + adapting + " 160x90"}
 		if !on {
 			expected = nil
 		}

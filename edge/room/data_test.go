@@ -44,7 +44,7 @@ func TestDataSessions(t *testing.T) {
 	}
 	h.ready(ack.ID, nil)
 	wantAll(t, "subscriber", a.take(), `progress {"id":"`+ack.ID+`","status":"ready"}`)
-	wantText(t, "pause", h.d.StreamControl(t.Context(), roomID, "b",
+	wantText(t, "pause", h.control("b",
 		portalproto.StreamControl{ID: s, Operation: portalproto.Pause, Media: conference.MediaSet{Audio: true, Video: true}}),
 		"Stream does NOT contain valid track to mute/unmute")
 	if err := h.d.Unpublish(t.Context(), roomID, "b", s, func() {}); err != nil {

@@ -20,10 +20,12 @@ type Options struct {
 	Media  Media
 	// Selectors, without which no room has selected audio streams, whatever its configuration says.
 	Selectors Selectors
-	NewID     func() string // session ids: 32 lower-case hexadecimal digits, never the same twice
-	Limits    Limits
-	Linger    time.Duration // how long a room without anyone in it stays; 0 means 30 s (rooms-and-media 3.5)
-	Log       *slog.Logger
+	// Mixers, without which mixed streams are listed but cannot be had, and streams are offered in no other form than they have.
+	Mixers Mixers
+	NewID  func() string // session ids: 32 lower-case hexadecimal digits, never the same twice
+	Limits Limits
+	Linger time.Duration // how long a room without anyone in it stays; 0 means 30 s (rooms-and-media 3.5)
+	Log    *slog.Logger
 }
 
 // Directory holds the active rooms of this node and carries requests to them. All methods are safe for concurrent use; those
@@ -115,8 +117,12 @@ func (d *Directory) wake(ctx context.Context, id string, e *entry) {
 		e.err = err
 		return
 	}
+	m, faults := newMachine(config, d.options.Limits, d.options.Mixers != nil)
+	for _, fault := range faults {
+		log.Warn("a view does without a template that makes no sense", "error", fault)
+	}
 	c := &controller{
-		machine: newMachine(config, d.options.Limits), members: map[string]Member{},
+		machine: m, members: map[string]Member{}, mixers: map[string]Mixer{},
 		media: d.options.Media, newID: d.options.NewID, log: log,
 		left: func() { d.check(id, e) },
 	}
@@ -131,6 +137,9 @@ func (d *Directory) wake(ctx context.Context, id string, e *entry) {
 		c.close()
 		e.err = err
 		return
+	}
+	if d.options.Mixers != nil {
+		c.openMixers(d.options.Mixers)
 	}
 	e.controller = c
 	log.Info("room started")
@@ -262,9 +271,13 @@ func (d *Directory) Text(ctx context.Context, room, from, to string, message jso
 	return d.in(room, func(c *controller) error { return c.text(ctx, from, to, message) })
 }
 
-// StreamControl pauses, resumes or mixes a stream.
-func (d *Directory) StreamControl(ctx context.Context, room, participant string, r portalproto.StreamControl) error {
-	return d.in(room, func(c *controller) error { return c.streamControl(ctx, participant, r) })
+// StreamControl pauses, resumes, mixes or moves a stream. region is the answer to portalproto.GetRegion.
+func (d *Directory) StreamControl(ctx context.Context, room, participant string, r portalproto.StreamControl) (region string, err error) {
+	err = d.in(room, func(c *controller) error {
+		region, err = c.streamControl(ctx, participant, r)
+		return err
+	})
+	return region, err
 }
 
 // SubscriptionControl pauses, resumes or updates a subscription.

@@ -13,11 +13,12 @@ import (
 type machine struct {
 	config   conference.Room
 	limits   Limits
-	origin   conference.Origin // of the first joiner
-	order    []string          // participant ids in join order
+	order    []string // participant ids in join order
 	members  map[string]*member
 	streams  []*publication // in the order of publishing, connecting ones included
-	mixed    []conference.Stream
+	views    []*view
+	mixes    bool                // somebody mixes the views, and makes other forms of streams
+	began    bool                // somebody has joined
 	selected []conference.Stream // of the loudest audio; nil: the room has none
 	subs     map[string]*subscription
 	byMember map[string]int // live sessions of each participant
@@ -58,11 +59,13 @@ func progress(transport, session string, data bool, status portalproto.ProgressS
 	return portalproto.Progress{Transport: transport, Session: session, Status: status, Reason: reason}
 }
 
+// subscribed is one track of a subscription.
 type subscribed struct {
-	kind   conference.Kind
-	stream string // id of the stream it is fed by
-	active bool
-	adapts bool // to the participant's network and display
+	request portalproto.SubscribeTrack // as it was asked for, and updated since
+	stream  string                     // id of the stream it is fed by
+	view    string                     // label of the view, if that is a mixed one
+	source  MediaSource                // as the media layer knows it
+	active  bool
 }
 
 // effect is one thing to do outside the state machine.
@@ -73,17 +76,22 @@ type effect struct {
 	media func(Media) // otherwise: something for the media layer
 
 	candidate string // otherwise: a publication whose audio may be selected
+
+	mix  *Mix // otherwise: what is in a view now
+	view string
 }
 
-func newMachine(config conference.Room, limits Limits) *machine {
-	m := &machine{
-		config: config, limits: limits,
+// newMachine is a room without anyone in it. mixes says that there are mixers. faults are what it does without.
+func newMachine(config conference.Room, limits Limits, mixes bool) (m *machine, faults []error) {
+	m = &machine{
+		config: config, limits: limits, mixes: mixes,
 		members: map[string]*member{}, subs: map[string]*subscription{}, byMember: map[string]int{},
 	}
 	if config.SelectActiveAudio {
 		m.selected = newSelected()
 	}
-	return m
+	m.views, faults = newViews(&m.config, mixes)
+	return m, faults
 }
 
 // take hands over the effects gathered since the last call.
@@ -133,9 +141,11 @@ func (m *machine) join(id, user, role string, origin conference.Origin) (Joined,
 	if !ok {
 		return Joined{}, portalproto.ErrInvalidRole
 	}
-	if len(m.members) == 0 && m.mixed == nil {
-		m.origin = origin
-		m.mixed = mixedStreams(&m.config, origin)
+	if !m.began {
+		m.began = true
+		for _, v := range m.views {
+			v.stream.Origin = origin
+		}
 	}
 	p := conference.Participant{ID: id, User: user, Role: role, Permission: conference.Permission{Publish: r.Publish, Subscribe: r.Subscribe}}
 	m.tellParticipants(portalproto.ParticipantJoined{Participant: p})
@@ -146,40 +156,32 @@ func (m *machine) join(id, user, role string, origin conference.Origin) (Joined,
 
 func (m *machine) snapshot(self conference.Participant) Joined {
 	j := Joined{Self: self, RoomID: m.config.ID, Views: []string{}, Adapts: m.config.EnableBandwidthAdaptation}
-	for _, v := range m.config.Views {
-		j.Views = append(j.Views, v.Label)
+	for _, v := range m.views {
+		j.Views = append(j.Views, v.config.Label)
 	}
-	for _, id := range m.order {
-		j.Participants = append(j.Participants, m.members[id].participant)
-	}
-	j.Streams = append(j.Streams, m.mixed...)
-	j.Streams = append(j.Streams, m.selected...)
-	for _, p := range m.streams {
-		if p.ready {
-			j.Streams = append(j.Streams, p.stream)
-		}
-	}
+	j.Participants, j.Streams = m.participants(), m.list()
 	return j
 }
 
-// mixedStreams are the streams of the room's views. They are listed from the room's start; who subscribes to one before a
-// mixer feeds it is refused like for any stream that has no such media.
-func mixedStreams(config *conference.Room, origin conference.Origin) []conference.Stream {
-	list := []conference.Stream{}
-	for _, v := range config.Views {
-		s := conference.Stream{
-			ID: config.ID + "-" + v.Label, Type: conference.Mixed, Label: v.Label, ActiveInput: unknown, Origin: origin,
-			Tracks: []conference.Track{{Kind: conference.Audio, Format: conference.Format{
-				Codec: v.Audio.Format.Codec, SampleRate: v.Audio.Format.SampleRate, ChannelNum: v.Audio.Format.ChannelNum}}},
+func (m *machine) participants() []conference.Participant {
+	list := make([]conference.Participant, len(m.order))
+	for i, id := range m.order {
+		list[i] = m.members[id].participant
+	}
+	return list
+}
+
+// list is the streams that anyone may subscribe to (management API 8.2).
+func (m *machine) list() []conference.Stream {
+	var list []conference.Stream
+	for _, v := range m.views {
+		list = append(list, v.stream)
+	}
+	list = append(list, m.selected...)
+	for _, p := range m.streams {
+		if p.ready {
+			list = append(list, p.stream)
 		}
-		if v.Video != nil {
-			p := v.Video.Parameters
-			s.Tracks = append(s.Tracks, conference.Track{Kind: conference.Video,
-				Format: conference.Format{Codec: v.Video.Format.Codec, Profile: v.Video.Format.Profile},
-				Parameters: conference.VideoParameters{Resolution: p.Resolution, Framerate: p.Framerate,
-					Bitrate: int(p.Bitrate), KeyFrameInterval: int(p.KeyFrameInterval)}})
-		}
-		list = append(list, s)
 	}
 	return list
 }
@@ -207,10 +209,11 @@ func (m *machine) leave(id string) bool {
 	return true
 }
 
-// removeStream forgets a publication, ends what it feeds and tells everyone, in that order; the media is the caller's to stop.
+// removeStream forgets a publication, ends what it feeds, takes it out of the views and tells everyone, in that order; the media is the caller's to stop.
 func (m *machine) removeStream(p *publication) {
 	m.forget(p)
 	m.endSubscriptionsTo(p.stream.ID)
+	m.unmixAll(p)
 	if p.ready {
 		m.tellStreams(portalproto.StreamRemoved{ID: p.stream.ID})
 	}
@@ -300,6 +303,9 @@ func (m *machine) destroy(reason string) []string {
 		m.do(func(media Media) { media.CloseParticipant(id) })
 	}
 	m.order, m.streams, m.members, m.subs = nil, nil, map[string]*member{}, map[string]*subscription{}
+	for _, v := range m.views {
+		m.clear(v)
+	}
 	return gone
 }
 

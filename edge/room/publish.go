@@ -1,6 +1,7 @@
 package room
 
 import (
+	"slices"
 	"strings"
 
 	"portico/shared/conference"
@@ -92,7 +93,7 @@ func (m *machine) publication(id string) *publication {
 func (m *machine) sessionReady(session string, tracks []conference.Track) {
 	if p := m.publication(session); p != nil && !p.ready {
 		p.ready = true
-		p.stream.Tracks = tracks
+		p.stream.Tracks = m.offered(tracks)
 		m.tell(p.stream.Owner, p.progress(portalproto.ProgressReady, ""))
 		m.tellStreams(portalproto.StreamAdded{Stream: p.stream})
 		m.offerAudio(p)
@@ -100,6 +101,15 @@ func (m *machine) sessionReady(session string, tracks []conference.Track) {
 	if s := m.subs[session]; s != nil {
 		m.tell(s.owner, s.progress(portalproto.ProgressReady, ""))
 	}
+}
+
+// offered is a publication's tracks with what the room offers to make of them.
+func (m *machine) offered(tracks []conference.Track) []conference.Track {
+	tracks = slices.Clone(tracks)
+	for i := range tracks {
+		tracks[i].Optional = m.config.OptionalOf(tracks[i], m.mixes)
+	}
+	return tracks
 }
 
 // layersWanted tells the owner of a publication which of its layers are of use, in words of ours that only clients hear that asked for
@@ -131,13 +141,14 @@ func (m *machine) tracksChanged(session string, tracks []conference.Track) {
 	for _, t := range p.stream.Tracks {
 		inactive[t.ID] = t.Inactive
 	}
-	updated := append([]conference.Track(nil), tracks...)
+	updated := m.offered(tracks)
 	for i := range updated {
 		updated[i].Inactive = inactive[updated[i].ID]
 	}
 	p.stream.Tracks = updated
 	stream := p.stream
 	m.tellStreams(portalproto.StreamUpdated{ID: session, Field: portalproto.FieldAll, Stream: &stream})
+	m.mixedAnew(p)
 }
 
 // unpublish ends a publication (portal protocol 6.3). acked is called before anyone is told that the stream is gone.
@@ -147,7 +158,7 @@ func (m *machine) unpublish(participant, session string, acked func()) error {
 	}
 	p := m.publication(session)
 	if p == nil {
-		if _, mixed := m.mixedStream(session); mixed || m.selectedIndex(session) >= 0 {
+		if m.viewOf(session) != nil || m.selectedIndex(session) >= 0 {
 			return portalproto.ErrUnauthorized // nobody owns a stream that the room makes
 		}
 		return portalproto.ErrNoStream
@@ -159,52 +170,53 @@ func (m *machine) unpublish(participant, session string, acked func()) error {
 	m.forget(p)
 	m.endSubscriptionsTo(session)
 	acked()
+	m.unmixAll(p)
 	if p.ready {
 		m.tellStreams(portalproto.StreamRemoved{ID: session})
 	}
 	return nil
 }
 
-func (m *machine) mixedStream(id string) (*conference.Stream, bool) {
-	for i := range m.mixed {
-		if m.mixed[i].ID == id {
-			return &m.mixed[i], true
-		}
-	}
-	return nil, false
-}
-
-// streamControl pauses, resumes or mixes a stream (portal protocol 6.4). The answer's data is "ok" or a region.
-func (m *machine) streamControl(participant string, c portalproto.StreamControl) error {
+// streamControl pauses, resumes, mixes or moves a stream (portal protocol 6.4). region is the answer to GetRegion.
+func (m *machine) streamControl(participant string, c portalproto.StreamControl) (region string, err error) {
 	if m.members[participant] == nil {
-		return portalproto.ErrNotJoinedRoom
+		return "", portalproto.ErrNotJoinedRoom
 	}
 	p := m.publication(c.ID)
 	if p == nil {
-		_, mixed := m.mixedStream(c.ID)
-		switch {
-		case !mixed && m.selectedIndex(c.ID) < 0:
-			return portalproto.ErrNoStream
-		case m.members[participant].participant.Role != adminRole:
-			return portalproto.ErrUnauthorized
-		case mixed:
-			return portalproto.ErrStreamMixed
-		}
-		return portalproto.ErrNoTrackToMute // what is in it belongs to others
+		return "", m.uncontrolled(participant, c.ID)
 	}
 	if !m.mayControl(participant, p.stream.Owner) {
-		return portalproto.ErrUnauthorized
+		return "", portalproto.ErrUnauthorized
 	}
 	if !p.ready {
-		return portalproto.ErrStreamNotReady
+		return "", portalproto.ErrStreamNotReady
 	}
 	switch c.Operation {
 	case portalproto.Pause, portalproto.Play:
-		return m.setActive(p, c.Media, c.Operation == portalproto.Play)
-	case portalproto.Mix, portalproto.Unmix:
-		return portalproto.ErrInvalidView // no view of this room is fed by a mixer
+		return "", m.setActive(p, c.Media, c.Operation == portalproto.Play)
+	case portalproto.Mix:
+		return "", m.mix(p, c.View)
+	case portalproto.Unmix:
+		return "", m.unmix(p, c.View)
+	case portalproto.SetRegion:
+		return "", m.setRegion(p, c.View, c.Region)
 	}
-	return portalproto.ErrInvalidMixView
+	return m.regionOf(p, c.View)
+}
+
+// uncontrolled is why a stream that nobody publishes cannot be controlled.
+func (m *machine) uncontrolled(participant, stream string) error {
+	mixed := m.viewOf(stream) != nil
+	switch {
+	case !mixed && m.selectedIndex(stream) < 0:
+		return portalproto.ErrNoStream
+	case m.members[participant].participant.Role != adminRole:
+		return portalproto.ErrUnauthorized
+	case mixed:
+		return portalproto.ErrStreamMixed
+	}
+	return portalproto.ErrNoTrackToMute // what is in it belongs to others
 }
 
 // setActive pauses or resumes the stream's tracks of the given kinds for everyone. Both updates follow "av", even for a stream
@@ -222,6 +234,7 @@ func (m *machine) setActive(p *publication, kinds conference.MediaSet, active bo
 		}
 	}
 	p.stream.Tracks = tracks
+	m.mixedAnew(p)
 	status := statusValue(active)
 	if kinds.Audio {
 		m.tellStreams(portalproto.StreamUpdated{ID: p.stream.ID, Field: portalproto.FieldAudioStatus, Value: status})

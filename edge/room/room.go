@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"portico/shared/conference"
@@ -41,6 +42,9 @@ type Media interface {
 	SetDisplay(session string, size conference.Resolution)
 	// Quality is what a subscription's participant gets, and why, in the form that the portal tells it in; ok is false for unknown ids.
 	Quality(session string) (q jsonvalue.Value, ok bool)
+	// Change feeds the m-line of a subscription from another source, or from the same one made otherwise, without a negotiation: so
+	// the codec stays, and what is paused stays paused. It fails with a *portalproto.Error, and then all is as before.
+	Change(session string, source MediaSource) error
 	// Stop ends a session and keeps its transport; unknown ids are ignored.
 	Stop(session string)
 	// CloseParticipant ends everything of a participant; it may be called again.
@@ -75,6 +79,7 @@ type MediaSource struct {
 	// Adapt lets it be any layer of the stream that Track is the first of, or nothing, as the participant's network and display allow.
 	Adapt   bool
 	Display conference.Resolution // the size at which it is shown, 0 while unknown
+	Making  Making
 }
 
 // MediaEvents is what the media layer reports of a participant's transports and sessions. Calls about one transport come in
@@ -126,9 +131,12 @@ type controller struct {
 	members  map[string]Member // owned by the Loop
 	media    Media
 	newID    func() string
-	selector AudioSelector // nil without selected audio
+	selector AudioSelector    // nil without selected audio
+	mixers   map[string]Mixer // by label of the view; empty when nothing mixes
 	log      *slog.Logger
 	left     func() // told, on the Loop, whenever something went
+
+	updating sync.Mutex // one update of a subscription at a time: each is undone when it fails
 
 	slow  sync.Mutex // orders media effects, which run outside the Loop
 	queue []func(Media)
@@ -176,6 +184,12 @@ func (c *controller) deliver() {
 			media = append(media, func(Media) { c.selector.Add(e.candidate) })
 			continue
 		}
+		if e.mix != nil {
+			if mixer := c.mixers[e.view]; mixer != nil {
+				media = append(media, func(Media) { mixer.Update(*e.mix) })
+			}
+			continue
+		}
 		if member := c.members[e.to]; member != nil {
 			member.Notify(e.notify)
 		}
@@ -218,6 +232,9 @@ func (c *controller) close() {
 	c.done.Wait()
 	if c.selector != nil {
 		c.selector.Close()
+	}
+	for _, mixer := range c.mixers {
+		mixer.Close()
 	}
 }
 
@@ -274,21 +291,24 @@ func (c *controller) publish(ctx context.Context, participant string, r portalpr
 func (c *controller) subscribe(ctx context.Context, participant string, r portalproto.SubscribeRequest) (portalproto.SessionAck, error) {
 	session := c.newID()
 	var s *subscription
-	var tracks []conference.Track
+	var tracks []subscribed
 	err := c.run(ctx, func() (err error) {
-		s, tracks, err = c.machine.subscribe(participant, session, r)
+		if s, err = c.machine.subscribe(participant, session, r); err == nil {
+			tracks = slices.Clone(s.tracks) // the Loop's own may be paused meanwhile
+		}
 		return err
 	})
 	if err != nil {
 		return portalproto.SessionAck{}, err
 	}
+	ack := portalproto.SessionAck{ID: session, Transport: s.transport}
+	if err := c.mixing(tracks); err != nil {
+		return ack, c.settle(participant, session, err)
+	}
 	sources := make([]MediaSource, len(tracks))
 	for i, t := range tracks {
-		sources[i] = MediaSource{
-			Kind: t.Kind, Mid: r.Tracks[i].Mid, Track: t.ID, Adapt: s.tracks[i].adapts, Display: r.Tracks[i].Wanted.Resolution,
-		}
+		sources[i] = t.source
 	}
-	ack := portalproto.SessionAck{ID: session, Transport: s.transport}
 	err = c.media.Subscribe(MediaSubscription{
 		Participant: participant, Transport: ack.Transport, Session: session, New: r.Transport.ID == "", Data: s.data,
 		Tracks: sources, Events: c.events(participant),
@@ -351,11 +371,18 @@ func (c *controller) text(ctx context.Context, from, to string, message jsonvalu
 	return c.run(ctx, func() error { return c.machine.text(from, to, message) })
 }
 
-func (c *controller) streamControl(ctx context.Context, participant string, r portalproto.StreamControl) error {
-	return c.run(ctx, func() error { return c.machine.streamControl(participant, r) })
+func (c *controller) streamControl(ctx context.Context, participant string, r portalproto.StreamControl) (region string, err error) {
+	err = c.run(ctx, func() error {
+		region, err = c.machine.streamControl(participant, r)
+		return err
+	})
+	return region, err
 }
 
 func (c *controller) subscriptionControl(ctx context.Context, participant string, r portalproto.SubscriptionControl) error {
+	if r.Operation == portalproto.Update {
+		return c.update(ctx, participant, r)
+	}
 	return c.run(ctx, func() error { return c.machine.subscriptionControl(participant, r) })
 }
 

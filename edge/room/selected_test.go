@@ -241,7 +241,7 @@ func TestSelectedStreamsBelongToNobody(t *testing.T) {
 	h.join("a", "presenter")
 	h.join("boss", "admin")
 	control := func(who string, op portalproto.Operation) error {
-		return h.d.StreamControl(t.Context(), roomID, who, portalproto.StreamControl{ID: "active-audio-0", Operation: op,
+		return h.control(who, portalproto.StreamControl{ID: "active-audio-0", Operation: op,
 			Media: conference.MediaSet{Audio: true}})
 	}
 	const noTrack = "Stream does NOT contain valid track to mute/unmute"

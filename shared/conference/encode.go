@@ -133,6 +133,19 @@ func mediaSetValue(m MediaSet) jsonvalue.Value {
 	return jsonvalue.OfObject(jsonvalue.M("audio", jsonvalue.OfBool(m.Audio)), jsonvalue.M("video", jsonvalue.OfBool(m.Video)))
 }
 
+// Value is the participant as an operator sees it (management API 7).
+func (p Participant) Value() jsonvalue.Value {
+	return jsonvalue.OfObject(
+		jsonvalue.M("id", jsonvalue.Of(p.ID)),
+		jsonvalue.M("user", jsonvalue.Of(p.User)),
+		jsonvalue.M("role", jsonvalue.Of(p.Role)),
+		jsonvalue.M("permission", jsonvalue.OfObject(
+			jsonvalue.M("publish", mediaSetValue(p.Permission.Publish)),
+			jsonvalue.M("subscribe", mediaSetValue(p.Permission.Subscribe)),
+		)),
+	)
+}
+
 func sipValue(s *SIP) jsonvalue.Value {
 	if s == nil {
 		return jsonvalue.Value{}

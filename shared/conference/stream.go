@@ -56,7 +56,8 @@ type Stream struct {
 
 	// Mixed streams.
 	Label       string
-	ActiveInput string // id of the loudest input; "unknown" when there is none. Also of forward streams that select.
+	ActiveInput string          // id of the loudest input; "unknown" when there is none. Also of forward streams that select.
+	Layout      jsonvalue.Value // who is shown where, as package layout writes it; absent: nobody
 	Origin      Origin
 }
 

@@ -28,6 +28,21 @@ type StreamControl struct {
 	Region    string              // set-region
 }
 
+// EncodeControlled is the data of the answer to a stream-control request (portal protocol 6.4): the region that GetRegion has found, or
+// just "ok" (quirk Q-04).
+func EncodeControlled(operation Operation, region string) jsonvalue.Value {
+	if operation == GetRegion {
+		return jsonvalue.OfObject(jsonvalue.M("region", jsonvalue.Of(region)))
+	}
+	return jsonvalue.Of(StatusOK)
+}
+
+// DecodeRegion reads the answer to GetRegion; ok is false when it names none.
+func DecodeRegion(v jsonvalue.Value) (region string, ok bool) {
+	region = v.Get("region").Text()
+	return region, region != ""
+}
+
 // SubscriptionControl changes a subscription (portal protocol 6.7).
 type SubscriptionControl struct {
 	ID        string

@@ -113,6 +113,11 @@ var (
 	ErrNoTrackToMute      = &Error{"Stream does NOT contain valid track to mute/unmute"}
 	ErrInvalidView        = &Error{"Invalid view"}
 	ErrInvalidMixView     = &Error{"Invalid mix view"}
+	ErrInvalidStream      = &Error{"Invalid stream"}
+	ErrInvalidInput       = &Error{"Invalid input stream_id."}
+	ErrInvalidRegion      = &Error{"Invalid region_id."}
+	ErrNoAudioMixer       = &Error{"Audio mixer is NOT ready."}
+	ErrNoVideoMixer       = &Error{"Video mixer is NOT ready."}
 	ErrSubscriptionID     = &Error{"Invalid subscription id"}
 	ErrNoSubscription     = &Error{"Subscription does NOT exist"}
 	ErrSourceReleased     = &Error{"Target audio/video stream early released"}
@@ -158,6 +163,11 @@ func AudioUnsatisfied(detail string) *Error {
 // VideoUnsatisfied is AudioUnsatisfied for video.
 func VideoUnsatisfied(detail string) *Error {
 	return &Error{"Target video stream does NOT satisfy:" + detail}
+}
+
+// AudioUpdateUnsatisfied is AudioUnsatisfied for the update of a subscription, where the text has no colon; that of video has one.
+func AudioUpdateUnsatisfied(detail string) *Error {
+	return &Error{"Target audio stream does NOT satisfy" + detail}
 }
 
 // Details of AudioUnsatisfied and VideoUnsatisfied.

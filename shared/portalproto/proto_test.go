@@ -302,3 +302,21 @@ func FuzzDecode(f *testing.F) {
 		DecodeSessionAck(v)
 	})
 }
+
+// TestControlled: the answers to stream-control, and the layout of a mixed stream, are read as they are written.
+func TestControlled(t *testing.T) {
+	if got := EncodeControlled(Mix, ""); got.Text() != "ok" {
+		t.Errorf("mix: %s", got)
+	}
+	if region, ok := DecodeRegion(EncodeControlled(GetRegion, "7")); !ok || region != "7" {
+		t.Errorf("region %q", region)
+	}
+	if _, ok := DecodeRegion(EncodeControlled(Mix, "")); ok {
+		t.Error("a mix has a region")
+	}
+	layout := jsonvalue.OfArray(jsonvalue.OfObject(jsonvalue.M("stream", jsonvalue.Of("s"))))
+	s, ok := DecodeStream(EncodeStream(&conference.Stream{ID: "r-common", Type: conference.Mixed, Layout: layout}, Receiver{Version: V12}))
+	if !ok || s.Layout.String() != layout.String() {
+		t.Errorf("layout %s", s.Layout)
+	}
+}

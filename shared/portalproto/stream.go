@@ -44,10 +44,14 @@ const viaSelecting = "selecting"
 
 func encodeInfo(s *conference.Stream) jsonvalue.Value {
 	if s.Type == conference.Mixed {
+		layout := s.Layout
+		if !layout.Exists() {
+			layout = jsonvalue.OfArray()
+		}
 		return jsonvalue.OfObject(
 			jsonvalue.M("label", jsonvalue.Of(s.Label)),
 			jsonvalue.M("activeInput", jsonvalue.Of(s.ActiveInput)),
-			jsonvalue.M("layout", jsonvalue.OfArray()),
+			jsonvalue.M("layout", layout),
 			jsonvalue.M("origin", jsonvalue.OfObject(
 				jsonvalue.M("isp", jsonvalue.Of(s.Origin.ISP)), jsonvalue.M("region", jsonvalue.Of(s.Origin.Region)))))
 	}
@@ -173,7 +177,7 @@ func DecodeStream(v jsonvalue.Value) (s conference.Stream, ok bool) {
 	s = conference.Stream{
 		ID: v.Get("id").Text(), Type: conference.StreamType(v.Get("type").Text()), Data: v.Get("data").Bool(),
 		Owner: info.Get("owner").Text(), Via: info.Get("type").Text(), InViews: texts(info.Get("inViews")), Attributes: info.Get("attributes"),
-		Label: info.Get("label").Text(), ActiveInput: info.Get("activeInput").Text(),
+		Label: info.Get("label").Text(), ActiveInput: info.Get("activeInput").Text(), Layout: info.Get("layout"),
 		Origin: conference.Origin{ISP: info.Path("origin", "isp").Text(), Region: info.Path("origin", "region").Text()},
 	}
 	tracks := v.Path("media", "tracks")

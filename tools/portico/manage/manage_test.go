@@ -23,7 +23,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-type noConferences struct{}
+// noConferences is a node without active rooms; what a test does not need is not there.
+type noConferences struct{ restapi.Conferences }
 
 func (noConferences) DestroyRoom(string) {}
 

@@ -1,0 +1,215 @@
+package room
+
+import (
+	"cmp"
+	"context"
+
+	"portico/shared/conference"
+	"portico/shared/layout"
+	"portico/shared/portalproto"
+)
+
+// What an operator sees and does of a room that is active here (management API 7 and 8). Of one that is not there is nothing to see, and
+// whatever is done to it fails.
+
+// PermissionChange says which of a participant's rights change, and to what; nil members stay as they are.
+type PermissionChange struct {
+	PublishAudio, PublishVideo     *bool
+	SubscribeAudio, SubscribeVideo *bool
+}
+
+// StreamChange is one thing to change of a stream (management API 8.3): one of the types below.
+type StreamChange interface {
+	// apply changes the publication p or, when that is nil, the view v.
+	apply(m *machine, p *publication, v *view) error
+}
+
+// MixInto mixes a forward stream into the view of that label, where it may be already.
+type MixInto struct{ View string }
+
+// UnmixFrom is the reverse.
+type UnmixFrom struct{ View string }
+
+// SetStatus lets one kind of a published stream through to everybody, or not.
+type SetStatus struct {
+	Kind   conference.Kind
+	Active bool
+}
+
+// SetLayout replaces the layout of a mixed stream for good.
+type SetLayout struct{ Scene layout.Scene }
+
+// Occupy moves a forward stream to a region of a mixed stream, which is counted from 0; whoever is there goes where it was.
+type Occupy struct {
+	Region int
+	Stream string
+}
+
+// Participants lists who is in a room, in the order of joining.
+func (d *Directory) Participants(ctx context.Context, room string) (list []conference.Participant) {
+	_ = d.in(room, func(c *controller) error {
+		return c.run(ctx, func() error {
+			list = c.machine.participants()
+			return nil
+		})
+	})
+	return list
+}
+
+// ChangePermission changes what a participant may publish and subscribe to from now on; what it does already goes on.
+func (d *Directory) ChangePermission(
+	ctx context.Context, room, participant string, p PermissionChange,
+) (changed conference.Participant, err error) {
+	err = d.in(room, func(c *controller) error {
+		return c.run(ctx, func() error {
+			changed, err = c.machine.changePermission(participant, p)
+			return err
+		})
+	})
+	return changed, err
+}
+
+// DropParticipant ends a participation: the client is told and disconnected.
+func (d *Directory) DropParticipant(ctx context.Context, room, participant string) error {
+	return d.in(room, func(c *controller) error { return c.drop(ctx, participant) })
+}
+
+// Streams lists the streams of a room: those of its views, those of the loudest audio, then those that are published.
+func (d *Directory) Streams(ctx context.Context, room string) (list []conference.Stream) {
+	_ = d.in(room, func(c *controller) error {
+		return c.run(ctx, func() error {
+			list = c.machine.list()
+			return nil
+		})
+	})
+	return list
+}
+
+// ChangeStream makes the changes in their order, those of SetStatus only if all others could be made. Of these, one that fails does not
+// keep the next from being made, and none is undone.
+func (d *Directory) ChangeStream(ctx context.Context, room, stream string, changes []StreamChange) (changed conference.Stream, err error) {
+	err = d.in(room, func(c *controller) error {
+		return c.run(ctx, func() error {
+			changed, err = c.machine.changeStream(stream, changes)
+			return err
+		})
+	})
+	return changed, err
+}
+
+// DeleteStream ends a publication; its owner is told no more than everybody.
+func (d *Directory) DeleteStream(ctx context.Context, room, stream string) error {
+	return d.in(room, func(c *controller) error {
+		return c.run(ctx, func() error {
+			defer c.left()
+			return c.machine.deleteStream(stream)
+		})
+	})
+}
+
+func (c *controller) drop(ctx context.Context, participant string) error {
+	return c.run(ctx, func() error {
+		member := c.members[participant]
+		if member == nil || !c.machine.leave(participant) {
+			return portalproto.ErrNotJoinedRoom
+		}
+		delete(c.members, participant)
+		member.Drop()
+		c.log.Info("participant dropped", "participant", participant)
+		c.left()
+		return nil
+	})
+}
+
+func (m *machine) changePermission(participant string, c PermissionChange) (conference.Participant, error) {
+	who := m.members[participant]
+	if who == nil {
+		return conference.Participant{}, portalproto.ErrNotJoinedRoom
+	}
+	p := &who.participant.Permission
+	for _, right := range []struct{ of, to *bool }{
+		{&p.Publish.Audio, c.PublishAudio}, {&p.Publish.Video, c.PublishVideo},
+		{&p.Subscribe.Audio, c.SubscribeAudio}, {&p.Subscribe.Video, c.SubscribeVideo},
+	} {
+		if right.to != nil {
+			*right.of = *right.to
+		}
+	}
+	return who.participant, nil
+}
+
+func (m *machine) changeStream(id string, changes []StreamChange) (conference.Stream, error) {
+	p, v := m.publication(id), m.viewOf(id)
+	if p == nil && v == nil {
+		if i := m.selectedIndex(id); i >= 0 && len(changes) == 0 {
+			return m.selected[i], nil
+		}
+		return conference.Stream{}, portalproto.ErrNoStream
+	}
+	if p != nil && !p.ready {
+		return conference.Stream{}, portalproto.ErrStreamNotReady
+	}
+	for _, last := range []bool{false, true} {
+		var failed error
+		for _, c := range changes {
+			if _, mute := c.(SetStatus); mute == last {
+				failed = cmp.Or(failed, c.apply(m, p, v))
+			}
+		}
+		if failed != nil {
+			return conference.Stream{}, failed
+		}
+	}
+	if p != nil {
+		return p.stream, nil
+	}
+	return v.stream, nil
+}
+
+func (c MixInto) apply(m *machine, p *publication, _ *view) error {
+	if p == nil {
+		return portalproto.ErrStreamMixed
+	}
+	return m.mix(p, c.View)
+}
+
+func (c UnmixFrom) apply(m *machine, p *publication, _ *view) error {
+	if p == nil {
+		return portalproto.ErrStreamMixed
+	}
+	return m.unmix(p, c.View)
+}
+
+func (c SetStatus) apply(m *machine, p *publication, _ *view) error {
+	if p == nil || p.stream.Via != viaWebRTC {
+		return portalproto.ErrNoTrackToMute
+	}
+	return m.setActive(p, conference.MediaSet{Audio: c.Kind == conference.Audio, Video: c.Kind == conference.Video}, c.Active)
+}
+
+func (c SetLayout) apply(m *machine, _ *publication, v *view) error {
+	if v == nil || v.config.Video == nil {
+		return portalproto.ErrInvalidMixView
+	}
+	places, err := v.places.Set(c.Scene)
+	return m.rearrange(v, places, err)
+}
+
+func (c Occupy) apply(m *machine, _ *publication, v *view) error {
+	if v == nil || v.config.Video == nil {
+		return portalproto.ErrInvalidMixView
+	}
+	places, err := v.places.MoveTo(c.Stream, c.Region)
+	return m.rearrange(v, places, err)
+}
+
+// deleteStream ends a publication. One that is not ready is nothing that an operator knows of.
+func (m *machine) deleteStream(id string) error {
+	p := m.publication(id)
+	if p == nil || !p.ready {
+		return portalproto.ErrNoStream
+	}
+	m.do(func(media Media) { media.Stop(id) })
+	m.removeStream(p)
+	return nil
+}
