@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"portico/shared/identity"
 )
 
 // About is the program in one sentence.
@@ -16,18 +18,22 @@ const About = "the signalling portal, the management API, the pages and the forw
 
 // Settings are everything that can be set.
 type Settings struct {
-	DataDir      string       `toml:"data_dir" doc:"Folder of everything that persists: the store, keys. It is made on the first start, readable by this user only."`
-	HTTP         HTTP         `toml:"http" doc:"The one port of the edge."`
-	Portal       Portal       `toml:"portal" doc:"The signalling door for clients. The section [portal] of OWT's portal.toml can be copied here as it is: names and meanings are the same, and the file names in it count from the folder the edge is started in."`
-	TLS          TLS          `toml:"tls" doc:"Certificate for HTTPS and WSS from PEM files; portal.keystorePath takes one from a PKCS#12 key store. Without any the edge speaks plain HTTP: behind a proxy, or on one machine. Files are read again when they change, and open connections stay."`
-	WebTransport WebTransport `toml:"webtransport" doc:"Data streams, which participants publish and subscribe to beside audio and video (portal protocol 8.12)."`
-	Media        Media        `toml:"media" doc:"How media is forwarded."`
-	Store        Store        `toml:"store" doc:"Where services, rooms and tokens are kept."`
-	TURN         TURN         `toml:"turn" doc:"Relays, for clients that cannot reach the edge directly."`
-	Limits       Limits       `toml:"limits" doc:"What one client and one room may use."`
-	Log          Log          `toml:"log" doc:"The log, which goes to standard error."`
+	DataDir      string         `toml:"data_dir" doc:"Folder of everything that persists: the store, keys. It is made on the first start, readable by this user only."`
+	HTTP         HTTP           `toml:"http" doc:"The one port of the edge."`
+	Portal       Portal         `toml:"portal" doc:"The signalling door for clients. The section [portal] of OWT's portal.toml can be copied here as it is: names and meanings are the same, and the file names in it count from the folder the edge is started in."`
+	TLS          TLS            `toml:"tls" doc:"Certificate for HTTPS and WSS from PEM files; portal.keystorePath takes one from a PKCS#12 key store. Without any the edge speaks plain HTTP: behind a proxy, or on one machine. Files are read again when they change, and open connections stay."`
+	WebTransport WebTransport   `toml:"webtransport" doc:"Data streams, which participants publish and subscribe to beside audio and video (portal protocol 8.12)."`
+	Media        Media          `toml:"media" doc:"How media is forwarded."`
+	Store        Store          `toml:"store" doc:"Where services, rooms and tokens are kept."`
+	TURN         TURN           `toml:"turn" doc:"Relays, for clients that cannot reach the edge directly."`
+	Relay        Relay          `toml:"relay" doc:"Relays, for mixed streams and for streams in other forms than they are published in."`
+	Cluster      identity.Files `toml:"cluster" doc:"Who this edge is among the nodes of the cluster: relays need it. portico cluster makes these files."`
+	Limits       Limits         `toml:"limits" doc:"What one client and one room may use."`
+	Log          Log            `toml:"log" doc:"The log, which goes to standard error."`
 	// Dev is set by Dev only: the demo page hands out tokens to everybody, and loopback addresses count for media.
 	Dev bool `toml:"-"`
+	// Identity is used instead of Cluster when it is set, by whoever runs nodes in one process.
+	Identity *identity.Identity `toml:"-"`
 }
 
 // HTTP is the section of that name.
@@ -47,6 +53,7 @@ type TLS struct {
 // Media is the section of that name.
 type Media struct {
 	Path string `toml:"path" doc:"How packets go from and to the network: auto takes them in batches, as far as the system can; plain takes one at a time, for comparison and when in doubt about the system. The edge says at its start which way it uses, and why."`
+	TCP  bool   `toml:"tcp" doc:"Media over TCP too (ICE-TCP), on the port of http.listen, for clients that UDP does not reach. Clients prefer UDP where it goes."`
 }
 
 // Values of Media.Path.
@@ -65,6 +72,11 @@ type TURN struct {
 	Secret   string        `toml:"secret" secret:"true" doc:"What credentials for the relays are made with: the same text as turn.secret of the relays. Make one with: openssl rand -base64 32."`
 	URLs     []string      `toml:"urls" doc:"Relays as clients should reach them: turn:relay.example.org:3478?transport=udp, turn:relay.example.org:3478?transport=tcp, turns:relay.example.org:5349?transport=tcp, stun:relay.example.org:3478. Empty means that there is none."`
 	Lifetime time.Duration `toml:"credential_lifetime" doc:"How long a credential is valid. Relayed calls end with it, so it is longer than the longest call."`
+}
+
+// Relay is the section of that name.
+type Relay struct {
+	Nodes []string `toml:"nodes" doc:"Addresses of the relays' link.listen, as relay.example.org:8081. Empty means that there are no mixed streams, and that streams are offered only as they are published."`
 }
 
 // Limits is the section of that name.
@@ -91,9 +103,10 @@ func Default() *Settings {
 			TicketLifetime: 600 * time.Second, ReconnectTime: 60 * time.Second, MaxConnections: 10_000, MaxPayload: 1_000_000,
 		},
 		WebTransport: defaultWebTransport(),
-		Media:        Media{Path: PathAuto},
+		Media:        Media{Path: PathAuto, TCP: true},
 		Store:        Store{URL: "sqlite:"},
 		TURN:         TURN{URLs: []string{}, Lifetime: 24 * time.Hour},
+		Relay:        Relay{Nodes: []string{}},
 		Limits:       Limits{RoomParticipants: 10_000, ParticipantSessions: 1000, QueuePackets: 4096, QueueBytes: 4 << 20},
 		Log:          Log{Level: "info", Format: "text"},
 	}

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	shared "portico/shared/config"
+	"portico/shared/identity"
 )
 
 var update = flag.Bool("update", false, "write the sample file anew")
@@ -76,6 +77,8 @@ func TestValidateTellsAllFaults(t *testing.T) {
 		WebTransport: WebTransport{Enabled: "true", URL: "http://x/"},
 		Store:        Store{URL: "postgres://user:hush@host/db"},
 		TURN:         TURN{URLs: []string{"turn:host:3478?transport=quic", "turn:host"}},
+		Relay:        Relay{Nodes: []string{"relay", "relay:x", "relay:1", "relay:1"}},
+		Cluster:      identity.Files{CA: "ca.pem"},
 		Log:          Log{"loud", "xml"},
 	}
 	err := s.Validate()
@@ -87,7 +90,8 @@ func TestValidateTellsAllFaults(t *testing.T) {
 		"portal.login_timeout", "portal.reconnection_ticket_lifetime", "portal.reconnection_timeout", "portal.relogin_ack is", "portal.max_connections is 0",
 		"portal.max_payload is 10", "tls.cert_file and tls.key_file", "media.path is",
 		"webtransport.enabled is", "webtransport.url: ", "webtransport.queue_bytes is 0", "store.url: ", `turn.urls: "turn:host:3478?transport=quic"`,
-		"turn.secret is empty", "turn.credential_lifetime", "limits.participants_per_room is 0", "limits.sessions_per_participant is 0",
+		"turn.secret is empty", "turn.credential_lifetime", `relay.nodes: "relay"`, `relay.nodes: "relay:x"`, "relay.nodes: relay:1 is there twice",
+		"cluster.ca_file, cluster.cert_file and cluster.key_file belong", "limits.participants_per_room is 0", "limits.sessions_per_participant is 0",
 		"limits.queue_packets is 0", "limits.queue_bytes is 0", "log.level is", "log.format is"}
 	got := strings.Split(err.Error(), "\n")
 	if len(got) != len(want) {
@@ -113,5 +117,21 @@ func TestICEURLs(t *testing.T) {
 		if _, got := iceURL(text); got != ok {
 			t.Errorf("%q: %v", text, got)
 		}
+	}
+}
+
+func TestRelaysNeedAnIdentity(t *testing.T) {
+	s := Default()
+	s.Relay.Nodes = []string{"relay.example.org:8081", "[2001:db8::1]:8081"}
+	if err := s.Validate(); err == nil || !strings.HasPrefix(err.Error(), "relay.nodes are set, but cluster.ca") {
+		t.Error(err)
+	}
+	s.Identity = new(identity.Identity)
+	if err := s.Validate(); err != nil {
+		t.Error(err)
+	}
+	s.Identity, s.Cluster = nil, identity.Files{CA: "a", Cert: "b", Key: "c"}
+	if err := s.Validate(); err != nil {
+		t.Error(err)
 	}
 }

@@ -84,14 +84,14 @@ func TestOWTPortal(t *testing.T) {
 	}
 }
 
-// Whoever takes the whole file is told which sections to leave out.
+// Whoever takes the whole file is told what to leave out.
 func TestOWTOtherSections(t *testing.T) {
 	_, err := load(t, owtPortal+owtRest, nil)
 	if err == nil {
 		t.Fatal("loaded")
 	}
 	got := strings.Split(err.Error(), "\n")
-	want := []string{"[capacity]: no such section", "[cluster]: no such section", "[mongo]: no such section", "[rabbit]: no such section"}
+	want := []string{"[capacity]: no such section", "cluster.join_retry: no such setting", "cluster.name: no such setting", "[mongo]: no such section", "[rabbit]: no such section"}
 	if len(got) != len(want) {
 		t.Fatalf("%q", got)
 	}

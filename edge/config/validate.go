@@ -55,6 +55,7 @@ func (s *Settings) Validate() error {
 		f.add("store.url: %q is no store that this version knows: write sqlite: or sqlite:FOLDER", redactURL(s.Store.URL))
 	}
 	s.TURN.check(&f)
+	s.checkRelays(&f)
 	positive(&f, "limits.participants_per_room", s.Limits.RoomParticipants)
 	positive(&f, "limits.sessions_per_participant", s.Limits.ParticipantSessions)
 	positive(&f, "limits.queue_packets", s.Limits.QueuePackets)
@@ -85,6 +86,27 @@ func (t *TURN) check(f *faults) {
 	}
 	if t.Lifetime < time.Minute {
 		f.add("turn.credential_lifetime is %v: write a duration from 1m up, longer than the longest call", t.Lifetime)
+	}
+}
+
+// checkRelays looks at the sections [relay] and [cluster]. The files are read when the edge starts.
+func (s *Settings) checkRelays(f *faults) {
+	seen := make(map[string]bool)
+	for _, text := range s.Relay.Nodes {
+		if _, _, err := net.SplitHostPort(text); err != nil || !isHost(text) {
+			f.add("relay.nodes: %q is no address of a relay: write it as relay.example.org:8081", text)
+		} else if seen[text] {
+			f.add("relay.nodes: %s is there twice", text)
+		}
+		seen[text] = true
+	}
+	c := s.Cluster
+	switch {
+	case s.Identity != nil || c.CA != "" && c.Cert != "" && c.Key != "":
+	case !c.None():
+		f.add("cluster.ca_file, cluster.cert_file and cluster.key_file belong together: set all three, or none")
+	case len(s.Relay.Nodes) > 0:
+		f.add("relay.nodes are set, but cluster.ca_file, cluster.cert_file and cluster.key_file are not: make them with portico cluster, or set no relays")
 	}
 }
 

@@ -24,8 +24,11 @@ func (n *Node) openMedia(keys keys) (err error) {
 		door = udpdoor.Over(n.port.UDP)
 		sockets = door
 	}
+	if err := n.openJobs(); err != nil {
+		return err
+	}
 	n.engine, err = rtc.New(rtc.Config{
-		Sockets: sockets, Plain: n.cfg.Media.Path == config.PathPlain, PublicIPs: n.cfg.HTTP.PublicIPs, AllowLoopback: n.cfg.Dev, Log: n.log,
+		Converter: n.converter(), Sockets: sockets, TCP: n.port.door, Plain: n.cfg.Media.Path == config.PathPlain, PublicIPs: n.cfg.HTTP.PublicIPs, AllowLoopback: n.cfg.Dev, Log: n.log,
 		// A participant who is away keeps its place for that long, and so it keeps its media.
 		ICEFailed: n.cfg.Portal.ReconnectTime,
 	})

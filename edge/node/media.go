@@ -27,11 +27,20 @@ func (m media) Publish(p room.MediaPublication) error {
 func (m media) Subscribe(s room.MediaSubscription) error {
 	tracks := make([]rtc.SubTrack, len(s.Tracks))
 	for i, t := range s.Tracks {
-		tracks[i] = rtc.SubTrack{Kind: t.Kind, Mid: t.Mid, From: t.Track, Adapt: t.Adapt, Display: t.Display}
+		tracks[i] = received(t)
 	}
 	return refusal(m.engine.Subscribe(rtc.SubscribeSpec{
 		Participant: s.Participant, Transport: s.Transport, Session: s.Session, New: s.New, Tracks: tracks, Events: s.Events,
 	}), s.Transport, portalproto.ErrBadSubscription)
+}
+
+// received is a track of a subscription in the engine's words.
+func received(s room.MediaSource) rtc.SubTrack {
+	return rtc.SubTrack{Kind: s.Kind, Mid: s.Mid, From: s.Track, Adapt: s.Adapt, Display: s.Display, Making: rtc.Making(s.Making)}
+}
+
+func (m media) Change(session string, s room.MediaSource) error {
+	return refusal(m.engine.Change(session, received(s)), "", portalproto.ErrUpdateFailed)
 }
 
 func (m media) SetActive(track string, active bool) { m.engine.SetActive(track, active) }

@@ -24,6 +24,7 @@ import (
 
 	"portico/edge/config"
 	"portico/edge/console"
+	"portico/edge/jobs"
 	"portico/edge/portal"
 	"portico/edge/restapi"
 	"portico/edge/room"
@@ -50,6 +51,7 @@ type Node struct {
 
 	store   store.Store
 	engine  *rtc.Engine
+	jobs    *jobs.Jobs // nil: there are no relays
 	data    *wt.Server // nil: no data streams
 	rooms   *room.Directory
 	portal  *portal.Portal
@@ -170,7 +172,7 @@ func (n *Node) build(ctx context.Context) error {
 func (n *Node) buildSignalling(keys keys) {
 	p := n.cfg.Portal
 	n.rooms = room.NewDirectory(room.Options{
-		Config: n.roomConfig, Media: sessions{media{n.engine}, n.data}, Selectors: media{n.engine}, NewID: newSessionID, Log: n.log,
+		Config: n.roomConfig, Media: sessions{media{n.engine}, n.data}, Selectors: media{n.engine}, Mixers: n.mixers(), NewID: newSessionID, Log: n.log,
 		Limits: room.Limits{Participants: n.cfg.Limits.RoomParticipants, Sessions: n.cfg.Limits.ParticipantSessions},
 	})
 	n.portal = portal.New(portal.Options{
@@ -196,7 +198,7 @@ func newSessionID() string {
 // serve runs the HTTP server until Stop.
 func (n *Node) serve() {
 	// Beside its socket, a client may have a poll, a page and an API call open.
-	l := netutil.LimitListener(n.port.TCP, 2*n.cfg.Portal.MaxConnections+100)
+	l := netutil.LimitListener(n.port.web(), 2*n.cfg.Portal.MaxConnections+100)
 	err := error(nil)
 	if n.tls != nil {
 		err = n.http.ServeTLS(l, "", "")
@@ -249,6 +251,9 @@ func (n *Node) stopParts(ctx context.Context) error {
 	n.tasks.Close()
 	if n.data != nil {
 		errs = append(errs, n.data.Close())
+	}
+	if n.jobs != nil { // it takes from the engine
+		n.jobs.Close()
 	}
 	if n.engine != nil {
 		errs = append(errs, n.engine.Close())

@@ -14,6 +14,7 @@ func (n *Node) observe() {
 	n.observeRooms()
 	n.observeMedia()
 	n.observePort()
+	n.observeJobs()
 }
 
 func (n *Node) observePortal() {
@@ -109,5 +110,19 @@ func (n *Node) observePort() {
 		emit(2, float64(s.Sent.Calls), "out")
 		emit(3, float64(s.Sent.Dropped))
 		emit(4, float64(s.Unreadable))
+	})
+	if n.port.door == nil {
+		return
+	}
+	n.metrics.Source([]metrics.Series{
+		{Name: "portico_ice_tcp_connections", Help: "Connections of clients whose media come by TCP."},
+		{Name: "portico_ice_tcp_refused_total", Help: "Such connections that were refused, by reason.", Labels: []string{"reason"}},
+		{Name: "portico_ice_tcp_dropped_packets_total", Help: "Packets that such clients did not take in time."},
+	}, func(emit func(int, float64, ...string)) {
+		s := n.port.door.Stats()
+		emit(0, float64(s.Open))
+		emit(1, float64(s.Refused), "full")
+		emit(1, float64(s.Unknown), "nobody's")
+		emit(2, float64(s.Dropped))
 	})
 }

@@ -29,7 +29,7 @@ func TestQualityJSON(t *testing.T) {
 			ID: "x", Participant: "p2", Transport: "u", Ready: true, Path: rtc.Path{Local: "a", Remote: "b"},
 			Network: bitrate.Snapshot{By: bitrate.ByTWCC, Estimate: 640_000, RTT: 23_450 * time.Microsecond, Usage: "normal", Loss: 0.2},
 			Tracks: []rtc.ReceivedTrack{{
-				Kind: conference.Video, Mid: "1", From: "t-0:q", Adapts: true, Display: conference.Resolution{Width: 1000, Height: 562},
+				Kind: conference.Video, Mid: "1", From: "t-0:q", Made: rtc.Transcoded, Format: conference.Format{Codec: "h264"}, Adapts: true, Display: conference.Resolution{Width: 1000, Height: 562},
 				Source: &rtc.Layer{Rid: "f", Spatial: -1, Temporal: -1, Width: 1280, Height: 720}, Current: &rtc.Layer{Rid: "h"},
 				Reason: sfu.ReasonBandwidth, Since: at, Bitrate: 450_000.4, FrameRate: 15.04,
 			}},
@@ -44,7 +44,7 @@ func TestQualityJSON(t *testing.T) {
 		`{"at":"2026-01-02T02:04:05.678Z","kind":"ready"}],` +
 		`"subscriptions":[{"id":"x","participant":"p2","user":"Bob","transport":"u","ready":true,"path":{"local":"a","remote":"b"},` +
 		`"network":{"estimate":640000,"by":"twcc","wanted":0,"sent":0,"arrives":0,"rtt":23.5,"queue":0,"loss":0.2,"usage":"normal","probing":false,"stalled":false},` +
-		`"tracks":[{"kind":"video","mid":"1","from":"t-0:q","adapts":true,"displayed":{"width":1000,"height":562},"sending":true,` +
+		`"tracks":[{"kind":"video","mid":"1","from":"t-0:q","made":"transcoded","codec":"h264","adapts":true,"displayed":{"width":1000,"height":562},"sending":true,` +
 		`"source":{"rid":"f","width":1280,"height":720},"current":{"rid":"h","spatial":0,"temporal":0},"reason":"bandwidth","since":"2026-01-02T02:04:05.678Z",` +
 		`"bitrate":450000,"frameRate":15,"loss":0,"packets":0,"bytes":0,"packetsResent":0,"drops":[]}],"events":[]}],"omitted":2,` +
 		`"ended":[{"id":"y","participant":"p3","at":"2026-01-02T02:04:05.678Z","reason":"why","events":[]}]}`

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"portico/edge/config"
+	"portico/edge/tcpdoor"
 	shared "portico/shared/config"
 	"portico/shared/udpbatch"
 )
@@ -17,6 +18,8 @@ import (
 type Sockets struct {
 	TCP *net.TCPListener
 	UDP *udpbatch.Port
+
+	door *tcpdoor.Door // between HTTP and ICE on TCP; nil: all of it is HTTP
 }
 
 // Listen opens the sockets of the settings. Port 0 lets the system choose one number for both. The error is a line that says
@@ -33,7 +36,11 @@ func Listen(cfg *config.Settings) (*Sockets, error) {
 		media := mediaAddress(cfg, l)
 		udp, err := udpbatch.Listen(media, udpbatch.Options{})
 		if err == nil {
-			return &Sockets{l, udp}, nil
+			s := &Sockets{TCP: l, UDP: udp}
+			if cfg.Media.TCP {
+				s.door = tcpdoor.Over(l)
+			}
+			return s, nil
 		}
 		_ = l.Close()
 		if _, port, _ := net.SplitHostPort(address); port != "0" || !errors.Is(err, syscall.EADDRINUSE) || attempt == attempts {
@@ -55,9 +62,20 @@ func mediaAddress(cfg *config.Settings, tcp *net.TCPListener) string {
 // Port is the number clients connect to.
 func (s *Sockets) Port() int { return s.TCP.Addr().(*net.TCPAddr).Port }
 
+// web is the listener for HTTP.
+func (s *Sockets) web() net.Listener {
+	if s.door != nil {
+		return s.door.Web()
+	}
+	return s.TCP
+}
+
 // Close closes both; a node that was built on them does it itself.
 func (s *Sockets) Close() {
 	_ = s.TCP.Close()
+	if s.door != nil {
+		_ = s.door.Close()
+	}
 	_ = s.UDP.Close()
 }
 

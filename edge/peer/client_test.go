@@ -30,9 +30,15 @@ type client struct {
 
 func newClient(t testing.TB, active bool, profile dtls.SRTPProtectionProfile) *client {
 	t.Helper()
+	return newClientBy(t, ice.NetworkTypeUDP4, active, profile)
+}
+
+// newClientBy makes a client that uses one kind of network only.
+func newClientBy(t testing.TB, network ice.NetworkType, active bool, profile dtls.SRTPProtectionProfile) *client {
+	t.Helper()
 	certificate, err := new(Certificates).Get(time.Now())
 	must(t, err)
-	agent, err := ice.NewAgentWithOptions(ice.WithIncludeLoopback(), ice.WithNetworkTypes([]ice.NetworkType{ice.NetworkTypeUDP4}),
+	agent, err := ice.NewAgentWithOptions(ice.WithIncludeLoopback(), ice.WithNetworkTypes([]ice.NetworkType{network}), ice.WithLoggerFactory(silent()),
 		ice.WithMulticastDNSMode(ice.MulticastDNSModeDisabled), ice.WithIPFilter(isLoopback))
 	must(t, err)
 	must(t, agent.OnCandidate(func(ice.Candidate) {}))

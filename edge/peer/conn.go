@@ -88,7 +88,8 @@ type Conn struct {
 	remote Remote
 
 	state    atomic.Uint32
-	fast     atomic.Pointer[netip.AddrPort] // where datagrams go on the fast path; nil: through ICE
+	fast     atomic.Pointer[netip.AddrPort] // where datagrams go on the fast path; nil: through stream, or else ICE
+	stream   atomic.Pointer[stream]         // the connection of TCP that is in use
 	ice      atomic.Pointer[ice.Conn]
 	dtls     atomic.Pointer[dtls.Conn]
 	heard    atomic.Int64 // when the last packet came that was the client's for certain
@@ -102,6 +103,8 @@ type Conn struct {
 	out outgoing
 
 	addresses []netip.AddrPort // that media come from; the mux's mu guards it
+	ufrag     string           // that connections of TCP find it by; as addresses
+	streams   streams
 }
 
 // New makes a Conn that waits for Start. Its owner calls Close.
@@ -180,16 +183,19 @@ func (c *Conn) become(s State) {
 
 // selected takes over the pair of addresses that ICE has chosen. Until it chooses anew, after a restart too, packets go that way.
 func (c *Conn) selected(local, remote ice.Candidate) {
-	if c.port.plain || local.NetworkType().IsTCP() {
-		c.fast.Store(nil)
-		return
-	}
 	address, err := netip.ParseAddr(remote.Address())
-	if err != nil {
+	if err != nil || c.port.plain {
 		c.fast.Store(nil)
 		return
 	}
-	c.fast.Store(new(netip.AddrPortFrom(address.Unmap(), uint16(remote.Port()))))
+	to := netip.AddrPortFrom(address.Unmap(), uint16(remote.Port()))
+	if local.NetworkType().IsTCP() {
+		c.follow(to)
+		c.fast.Store(nil)
+		return
+	}
+	c.fast.Store(&to)
+	c.follow(netip.AddrPort{})
 }
 
 // Start begins ICE, and DTLS after it, towards the side that an offer describes, and returns ours.
@@ -242,6 +248,9 @@ func (c *Conn) gather() (l Local, err error) {
 	l.Candidates = c.port.mux.candidates()
 	if l.Ufrag, l.Password, err = c.agent.GetLocalUserCredentials(); err != nil {
 		return l, fmt.Errorf("read credentials: %w", err)
+	}
+	if c.port.options.TCP != nil {
+		c.port.mux.own(c, l.Ufrag)
 	}
 	l.Fingerprint, err = fingerprintOf(c.config.Certificate)
 	return l, err
@@ -303,6 +312,7 @@ func (c *Conn) Close() {
 	}
 	_ = c.agent.GracefulClose() // it fails only when it is closed already
 	c.port.mux.leave(c)
+	c.streams.shut()
 }
 
 // Discards counts packets that came and were not the client's: not authentic, repeated, or before the keys were known.

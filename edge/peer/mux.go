@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,7 +16,8 @@ import (
 // Bounds of what the mux keeps.
 const (
 	maxDatagram = 1600 // bytes; longer ones are dropped
-	muxQueue    = 512  // datagrams waiting for one transport
+	muxQueue    = 64   // datagrams of ICE and DTLS waiting for one transport
+	muxMedia    = 512  // and of everything, on the plain path
 	muxPeers    = 64   // addresses of one client
 )
 
@@ -37,10 +37,12 @@ type mux struct {
 	ufrags [2]map[string]*muxConn
 	peers  map[netip.AddrPort]*muxConn
 	media  map[netip.AddrPort]*Conn // who gets SRTP from there; outlives a restart of ICE
+	owners map[string]*Conn         // by their ICE user names, for connections of TCP
 	closed bool
 
-	found []netip.AddrPort // the host's addresses
-	until time.Time        // when to look for others
+	found    []netip.AddrPort // the host's addresses, for UDP
+	foundTCP []netip.AddrPort
+	until    time.Time // when to look for others
 }
 
 // addressAge is how long the host's addresses are taken for the same: reading them takes longer than all else of a join.
@@ -69,7 +71,10 @@ type datagram struct {
 var datagrams = sync.Pool{New: func() any { return new(datagram) }}
 
 func newMux(port *Port, loopback bool) *mux {
-	m := &mux{port: port, loopback: loopback, peers: make(map[netip.AddrPort]*muxConn), media: make(map[netip.AddrPort]*Conn)}
+	m := &mux{
+		port: port, loopback: loopback, peers: make(map[netip.AddrPort]*muxConn), media: make(map[netip.AddrPort]*Conn),
+		owners: make(map[string]*Conn),
+	}
 	for i := range m.ufrags {
 		m.ufrags[i] = make(map[string]*muxConn)
 	}
@@ -168,6 +173,7 @@ func (m *mux) leave(c *Conn) {
 		}
 	}
 	c.addresses = nil
+	m.disown(c)
 	m.version.Add(1)
 }
 
@@ -226,7 +232,11 @@ func (o muxOf) GetConn(ufrag string, local net.Addr) (net.PacketConn, error) {
 	}
 	c := m.ufrags[family][ufrag]
 	if c == nil {
-		c = &muxConn{mux: m, owner: o.owner, ufrag: ufrag, family: family, queue: make(chan *datagram, muxQueue)}
+		length := muxQueue
+		if m.port.plain {
+			length = muxMedia
+		}
+		c = &muxConn{mux: m, owner: o.owner, ufrag: ufrag, family: family, queue: make(chan *datagram, length)}
 		m.ufrags[family][ufrag] = c
 	}
 	if c.owner != o.owner {
@@ -265,69 +275,12 @@ func (m *mux) take(c *muxConn) {
 func (m *mux) GetListenAddresses() []net.Addr {
 	var list []net.Addr
 	var families [2]bool
-	for _, a := range m.addresses() {
+	udp, _ := m.addresses()
+	for _, a := range udp {
 		if family := familyOf(a.Addr()); !families[family] {
 			families[family] = true
 			list = append(list, net.UDPAddrFromAddrPort(a))
 		}
-	}
-	return list
-}
-
-// addresses are those that the socket is reached at.
-func (m *mux) addresses() []netip.AddrPort {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if now := time.Now(); now.After(m.until) {
-		m.found, m.until = m.readAddresses(), now.Add(addressAge)
-	}
-	return m.found
-}
-
-// readAddresses are the socket's own address, or all of the host's when it listens on all, loopback ones last.
-func (m *mux) readAddresses() []netip.AddrPort {
-	bound, ok := m.port.sockets.LocalAddr().(*net.UDPAddr)
-	if !ok {
-		return nil
-	}
-	local := netip.AddrPortFrom(bound.AddrPort().Addr().Unmap(), uint16(bound.Port))
-	if !local.Addr().IsUnspecified() {
-		if local.Addr().IsLoopback() && !m.loopback {
-			return nil
-		}
-		return []netip.AddrPort{local}
-	}
-	all, err := net.InterfaceAddrs()
-	if err != nil {
-		return nil
-	}
-	var list, loopback []netip.AddrPort
-	for _, a := range all {
-		network, ok := a.(*net.IPNet)
-		if !ok {
-			continue
-		}
-		ip, ok := netip.AddrFromSlice(network.IP)
-		ip = ip.Unmap()
-		at := netip.AddrPortFrom(ip, local.Port())
-		switch {
-		case !ok, ip.IsLinkLocalUnicast(), ip.IsMulticast(), local.Addr().Is4() && !ip.Is4():
-		case !ip.IsLoopback():
-			list = append(list, at)
-		case m.loopback:
-			loopback = append(loopback, at)
-		}
-	}
-	return append(list, loopback...)
-}
-
-// candidates are the addresses as SDP has them (RFC 8839 section 5.1), the first with the highest priority (RFC 8445 section 5.1.2).
-func (m *mux) candidates() []string {
-	var list []string
-	for i, a := range m.addresses() {
-		priority := 126<<24 | (65535-min(i, 65535))<<8 | 255
-		list = append(list, "candidate:"+strconv.Itoa(i+1)+" 1 udp "+strconv.Itoa(priority)+" "+a.Addr().String()+" "+
-			strconv.Itoa(int(a.Port()))+" typ host")
 	}
 	return list
 }

@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/pion/transport/v5/stdnet"
+	"portico/edge/tcpdoor"
 	"portico/shared/udpbatch"
 )
 
@@ -31,6 +32,8 @@ type PortOptions struct {
 	Loopback bool // offer loopback addresses
 	// Plain leaves every packet to ICE, one system call each.
 	Plain bool
+	// TCP, if set, brings the connections of clients that reach us by TCP only. Its owner closes it, after the Port.
+	TCP *tcpdoor.Door
 	// BatchEnd, if set, is called by each reader after a batch, with its index.
 	BatchEnd func(reader int)
 	// Now is the clock: nanoseconds that never step back.
@@ -60,6 +63,9 @@ func NewPort(sockets Sockets, options PortOptions) (*Port, error) {
 
 // Start begins to read, once.
 func (p *Port) Start() {
+	if p.options.TCP != nil {
+		p.options.TCP.Open(p.mux)
+	}
 	for i := range p.sockets.Sockets() {
 		r := &reader{port: p, index: i, known: make(map[netip.AddrPort]*Conn)}
 		p.readers.Go(r.run)
@@ -71,6 +77,14 @@ func (p *Port) Sockets() int { return p.sockets.Sockets() }
 
 // LocalAddr is the address of the port.
 func (p *Port) LocalAddr() net.Addr { return p.sockets.LocalAddr() }
+
+// TCPPort is the number of the port for connections of TCP, 0 when there is none that clients could reach.
+func (p *Port) TCPPort() int {
+	if _, tcp := p.mux.addresses(); len(tcp) > 0 {
+		return int(tcp[0].Port())
+	}
+	return 0
+}
 
 // Path names the way that packets take, and why, for people.
 func (p *Port) Path() (path, why string) {

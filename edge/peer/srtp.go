@@ -172,7 +172,7 @@ func (c *Conn) WriteRTP(o *Outlet, packet []byte) error {
 		if err != nil {
 			return err
 		}
-		return c.sendByICE(sealed)
+		return c.sendByStream(sealed)
 	}
 	sealed, err := context.EncryptRTP(o.batch.Space()[:0], packet, &o.header)
 	if err != nil {
@@ -200,12 +200,20 @@ func (c *Conn) WriteRTCP(compound []byte) error {
 	if to := c.fast.Load(); to != nil {
 		return c.send(sealed, *to)
 	}
-	return c.sendByICE(sealed)
+	return c.sendByStream(sealed)
 }
 
 func (c *Conn) send(sealed []byte, to netip.AddrPort) error {
 	_, err := c.port.sockets.WriteTo(sealed, to)
 	return err
+}
+
+// sendByStream sends through the connection of TCP in use, if there is one, or else through ICE.
+func (c *Conn) sendByStream(sealed []byte) error {
+	if s := c.stream.Load(); s != nil {
+		return s.Write(sealed)
+	}
+	return c.sendByICE(sealed)
 }
 
 func (c *Conn) sendByICE(sealed []byte) error {

@@ -22,6 +22,7 @@ type decision struct {
 	direction string  // recvonly or sendonly; empty: inactive
 	format    *format // the chosen one; nil when inactive
 	rtx       *format // the one on which its packets are sent again; nil without
+	redundant *format // the one of packets with audio from before them too; nil without
 	rids      []string
 	ssrc      uint32 // of a sendonly section, with stream and track
 	rtxSSRC   uint32 // and, with rtx, of what is sent again
@@ -85,8 +86,13 @@ func writeSection(line func(...string), s *section, d decision, l local) {
 	if f != nil {
 		payload = strconv.Itoa(int(f.payloadType))
 	}
-	if d.rtx != nil {
+	switch {
+	case d.rtx != nil:
 		payload += " " + strconv.Itoa(int(d.rtx.payloadType))
+	case d.redundant != nil && s.before(d.redundant, f): // the client's preference: it sends what comes first
+		payload = strconv.Itoa(int(d.redundant.payloadType)) + " " + payload
+	case d.redundant != nil:
+		payload += " " + strconv.Itoa(int(d.redundant.payloadType))
 	}
 	line("m=", s.media, " 9 ", s.proto, " ", payload)
 	line("c=IN IP4 0.0.0.0")
@@ -112,8 +118,10 @@ func writeSection(line func(...string), s *section, d decision, l local) {
 	if f != nil {
 		writeFormat(line, s, f, d.direction)
 	}
-	if d.rtx != nil {
-		writeFormat(line, s, d.rtx, "")
+	for _, other := range []*format{d.rtx, d.redundant} {
+		if other != nil {
+			writeFormat(line, s, other, "")
+		}
 	}
 	if s.mixed {
 		line("a=extmap-allow-mixed")
@@ -181,6 +189,12 @@ func writeStreams(line func(...string), d decision) {
 			line("a=ssrc:", n, " msid:", d.stream, " ", d.track)
 		}
 	}
+}
+
+// before tells whether a client prefers one of its formats to another.
+func (s *section) before(a, b *format) bool {
+	i := slices.IndexFunc(s.formats, func(f format) bool { return f.payloadType == a.payloadType })
+	return i < slices.IndexFunc(s.formats, func(f format) bool { return f.payloadType == b.payloadType })
 }
 
 // keptFormat is the format an inactive section is answered with: one we could forward if there is one, else the first.

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"portico/edge/peer"
 )
 
 // maxCandidate is the length of the longest candidate line that is read, in characters.
@@ -38,8 +40,8 @@ func candidateKey(clean string) string {
 }
 
 // localCandidates are the candidates of our side for an answer: those that ICE gathered, or the public addresses in their place,
-// with loopback ones kept.
-func localCandidates(gathered, public []string, port int) []string {
+// with loopback ones kept. tcp is the port for connections of TCP, 0 for none.
+func localCandidates(gathered, public []string, port, tcp int) []string {
 	var list []string
 	seen := make(map[string]bool)
 	add := func(c string) {
@@ -49,9 +51,12 @@ func localCandidates(gathered, public []string, port int) []string {
 		}
 	}
 	for i, ip := range public {
-		// Type preference 126 for host, then the order of the setting (RFC 8445 section 5.1.2).
-		priority := 126<<24 | (65535-min(i, 65535))<<8 | 255
-		add("candidate:" + strconv.Itoa(i+1) + " 1 udp " + strconv.Itoa(priority) + " " + ip + " " + strconv.Itoa(port) + " typ host")
+		add(peer.UDPCandidate(i, ip, port))
+	}
+	for i, ip := range public {
+		if tcp != 0 {
+			add(peer.TCPCandidate(i, ip, tcp))
+		}
 	}
 	for _, c := range gathered {
 		fields := strings.Fields(c)

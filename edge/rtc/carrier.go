@@ -70,7 +70,7 @@ func (c *carrier) describe(l peer.Local, o *offer) (local, error) {
 	}
 	out := local{
 		ufrag: l.Ufrag, password: l.Password, fingerprint: l.Fingerprint, setup: setup,
-		candidates: localCandidates(l.Candidates, e.config.PublicIPs, port),
+		candidates: localCandidates(l.Candidates, e.config.PublicIPs, port, e.port.TCPPort()),
 	}
 	if len(out.candidates) == 0 {
 		return out, errors.New("no address to offer: allow loopback, set public addresses, or listen on another address")

@@ -81,6 +81,12 @@ func newClient(t testing.TB, e *Engine, name string) *client {
 // newClientWith makes a client whose MediaEngine the caller fills; nil registers the default codecs.
 func newClientWith(t testing.TB, e *Engine, name string, register func(*webrtc.MediaEngine) error) *client {
 	t.Helper()
+	return newClientBy(t, e, name, webrtc.NetworkTypeUDP4, register)
+}
+
+// newClientBy makes a client that uses one kind of network only. With TCP its wire cannot be cut.
+func newClientBy(t testing.TB, e *Engine, name string, network webrtc.NetworkType, register func(*webrtc.MediaEngine) error) *client {
+	t.Helper()
 	c := &client{owner: newOwner(t), t: t, engine: e, name: name, received: make(chan received, 64), connected: make(chan struct{})}
 	media := new(webrtc.MediaEngine)
 	if register == nil {
@@ -106,7 +112,7 @@ func newClientWith(t testing.TB, e *Engine, name string, register func(*webrtc.M
 	}
 	var settings webrtc.SettingEngine
 	settings.SetIncludeLoopbackCandidate(true)
-	settings.SetNetworkTypes([]webrtc.NetworkType{webrtc.NetworkTypeUDP4})
+	settings.SetNetworkTypes([]webrtc.NetworkType{network})
 	settings.SetICETimeouts(5*time.Second, 10*time.Second, 100*time.Millisecond)
 	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
@@ -114,7 +120,9 @@ func newClientWith(t testing.TB, e *Engine, name string, register func(*webrtc.M
 	}
 	c.wire = &wire{PacketConn: conn}
 	mux := ice.NewUDPMuxDefault(ice.UDPMuxParams{UDPConn: c.wire})
-	settings.SetICEUDPMux(mux)
+	if network == webrtc.NetworkTypeUDP4 {
+		settings.SetICEUDPMux(mux)
+	}
 	api := webrtc.NewAPI(webrtc.WithMediaEngine(media), webrtc.WithSettingEngine(settings), webrtc.WithInterceptorRegistry(registry))
 	pc, err := api.NewPeerConnection(webrtc.Configuration{BundlePolicy: webrtc.BundlePolicyMaxBundle})
 	if err != nil {

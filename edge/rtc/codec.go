@@ -46,6 +46,14 @@ type format struct {
 	feedback    []string
 }
 
+// number is the payload type, 0 for no format.
+func (f *format) number() uint8 {
+	if f == nil {
+		return 0
+	}
+	return f.payloadType
+}
+
 // parameter is a parameter of the fmtp line, "" without.
 func (f *format) parameter(name string) string {
 	for p := range strings.SplitSeq(f.fmtp, ";") {
@@ -87,6 +95,24 @@ func (s *section) rtxOf(f *format) *format {
 	for i := range s.formats {
 		x := &s.formats[i]
 		if x.name == "rtx" && x.clock == f.clock && x.parameter("apt") == strconv.Itoa(int(f.payloadType)) {
+			return x
+		}
+	}
+	return nil
+}
+
+// redundantOf is the format of packets that carry audio of f from before them too (RFC 2198), nil when there is none.
+func (s *section) redundantOf(f *format) *format {
+	if f.name != "opus" {
+		return nil
+	}
+	own := strconv.Itoa(int(f.payloadType))
+	for i := range s.formats {
+		x := &s.formats[i]
+		if x.name != "red" || x.clock != f.clock || x.channels != f.channels || x.fmtp == "" || x.payloadType == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(strings.Split(x.fmtp, "/"), func(block string) bool { return strings.TrimSpace(block) != own }) {
 			return x
 		}
 	}

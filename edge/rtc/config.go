@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portico/edge/peer"
+	"portico/edge/tcpdoor"
 	"portico/shared/conference"
 )
 
@@ -37,7 +38,9 @@ type Config struct {
 	// Sockets is the UDP port for everything; the Engine reads it alone and closes it. Without it, Listen is opened.
 	Sockets peer.Sockets
 	Listen  string // "host:port"; an empty host is all addresses, port 0 a free one; default ":0"
-	Plain   bool   // send and receive through ICE, one packet at a time (package peer)
+	// TCP, if set, brings the clients that reach us by TCP only. Its owner closes it, after the Engine.
+	TCP   *tcpdoor.Door
+	Plain bool // send and receive through ICE, one packet at a time (package peer)
 
 	// PublicIPs are put in place of the socket's own addresses in answers: those under which clients reach it through a
 	// 1:1 NAT.
@@ -47,6 +50,8 @@ type Config struct {
 	SessionTimeout  time.Duration // for the offer of a session to come; default 60 s
 	ICEDisconnected time.Duration // without a sign of the client until it counts as disconnected; default 10 s
 	ICEFailed       time.Duration // from there until it has failed; default 60 s, as a participant keeps its place
+
+	Converter Converter // makes media in other forms; nil: nothing is made
 
 	MaxTransports int // of a participant; default 64
 	MaxSessions   int // alive on a transport; default 256
@@ -129,6 +134,7 @@ type SubTrack struct {
 	// Adapt lets the track be any layer of the one that From names, or nothing, as the client's network and display allow.
 	Adapt   bool
 	Display conference.Resolution // the size at which the client shows it, in pixels; 0 while unknown
+	Making  Making
 }
 
 // PublishSpec declares a publication. Session and, when New, Transport are ids never used before.

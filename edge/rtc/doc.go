@@ -11,6 +11,9 @@
 // (peer.go); it sees each PeerConnection as two m-lines that never change, and hands every packet over by the SSRC. That
 // file is all there is to replace for a faster path.
 //
+// What a subscription gets may also be made for it: of a published track in another form, or for a feed, which has no media of its own
+// (making.go, feed.go). The Converter that does it takes what it needs by taps (tap.go). See package jobs.
+//
 // All transports share one UDP port. A transport's negotiation runs on a task.Loop of its own, which also makes its calls of
 // Events; what several transports share (which session, track and mid is whose) is under one short lock of the Engine.
 package rtc

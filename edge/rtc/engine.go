@@ -43,6 +43,8 @@ type Engine struct {
 	sessions     map[string]*session
 	tracks       map[string]*published
 	selectors    selectors
+	feeds        map[string]*published
+	taps         map[*Tap]bool
 	totals       Stats        // of what has ended
 	senders      []*transport // those that send
 }
@@ -54,6 +56,7 @@ func New(config Config) (*Engine, error) {
 		config: config, log: config.Log, started: time.Now(), logs: quiet{logging.Pion(config.Log)},
 		transports: make(map[string]*transport), running: make(map[*transport]bool), participants: make(map[string]map[*transport]bool),
 		sessions: make(map[string]*session), tracks: make(map[string]*published),
+		feeds: make(map[string]*published), taps: make(map[*Tap]bool),
 	}
 	for _, ip := range config.PublicIPs {
 		if net.ParseIP(ip) == nil {
@@ -73,7 +76,7 @@ func New(config Config) (*Engine, error) {
 	}
 	e.wakes = make([]sfu.Wake, sockets.Sockets())
 	port, err := peer.NewPort(sockets, peer.PortOptions{
-		Loopback: config.AllowLoopback, Plain: config.Plain, Now: e.now, BatchEnd: func(reader int) { e.wakes[reader].Done() },
+		Loopback: config.AllowLoopback, Plain: config.Plain, TCP: config.TCP, Now: e.now, BatchEnd: func(reader int) { e.wakes[reader].Done() },
 	})
 	if err != nil {
 		_ = sockets.Close()
@@ -87,7 +90,8 @@ func New(config Config) (*Engine, error) {
 	e.port.Start()
 	e.steerer = newSteerer(e)
 	path, why := e.port.Path()
-	e.log.Info("media port open", "address", e.Addr().String(), "sockets", sockets.Sockets(), "path", path, "why", why)
+	e.log.Info("media port open", "address", e.Addr().String(), "sockets", sockets.Sockets(), "path", path, "why", why,
+		"tcp", e.port.TCPPort())
 	return e, nil
 }
 
@@ -101,6 +105,9 @@ func (e *Engine) wake(reader int) *sfu.Wake {
 
 // Addr is the address of the UDP port.
 func (e *Engine) Addr() net.Addr { return e.port.LocalAddr() }
+
+// Now is the time that encodings which are fed from outside, as a Converter's, have to go by: see now.
+func (e *Engine) Now() int64 { return e.now() }
 
 // now is the time of the packet path: nanoseconds since the Unix epoch, on a clock that never steps.
 func (e *Engine) now() int64 { return e.started.UnixNano() + int64(time.Since(e.started)) }
@@ -123,6 +130,7 @@ func (e *Engine) Close() error {
 		<-t.loop.Done()
 	}
 	e.steerer.close()
+	e.closeTaps()
 	err := e.port.Close()
 	for _, w := range e.workers {
 		w.writer.Close()
@@ -145,7 +153,9 @@ func (e *Engine) Publish(spec PublishSpec) error {
 func (e *Engine) Subscribe(spec SubscribeSpec) error {
 	s := &session{id: spec.Session}
 	for _, d := range spec.Tracks {
-		s.lines = append(s.lines, &mline{session: s, kind: d.Kind, mid: d.Mid, from: d.From, active: true, adapts: d.Adapt, display: d.Display})
+		s.lines = append(s.lines, &mline{
+			session: s, kind: d.Kind, mid: d.Mid, from: d.From, active: true, adapts: d.Adapt, display: d.Display, making: d.Making,
+		})
 	}
 	return e.open(s, spec.Participant, spec.Transport, spec.New, spec.Events)
 }

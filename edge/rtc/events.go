@@ -25,6 +25,7 @@ const (
 	EventKeyFrame    = "key frame"   // was asked for: by whom is in Detail
 	EventEstimate    = "estimate"    // of what fits to the client has changed by more than a quarter
 	EventLoss        = "loss"        // above lossWorthTelling
+	EventConversion  = "conversion"  // what is made for it does not come: Reason
 	EventStall       = "stall"       // the client says nothing more of what arrives, or again: Detail
 )
 

@@ -25,7 +25,8 @@ type verdict struct {
 	line    *mline
 	section *section
 	format  *format
-	wrong   bool // kind or direction contradict the declaration
+	choice  choice // of a subscribed one
+	wrong   bool   // kind or direction contradict the declaration
 }
 
 // plan decides about an offer. The Engine's mu is held.
@@ -54,7 +55,7 @@ func (t *transport) plan(o *offer) *plan {
 			p.effects.tell(s, reason)
 			continue
 		}
-		s.establish(verdicts)
+		s.establish(verdicts, &p.effects)
 		p.established = append(p.established, s)
 	}
 	for i := range o.sections {
@@ -83,7 +84,8 @@ func judge(l *mline, s *section) *verdict {
 	case l.session.publishes:
 		v.format = choosePublished(s, l.session.accept)
 	default:
-		v.format = chooseSubscribed(s, l.feed.format)
+		v.choice = l.choose(s, l.session.transport.engine.config.Converter)
+		v.format = v.choice.format
 	}
 	return v
 }
@@ -91,7 +93,7 @@ func judge(l *mline, s *section) *verdict {
 // sameFormat finds again what an m-line was accepted with.
 func sameFormat(s *section, l *mline) *format {
 	if !l.session.publishes {
-		return chooseSubscribed(s, l.feed.format)
+		return chooseSubscribed(s, l.sent)
 	}
 	for i := range s.formats {
 		if f := &s.formats[i]; f.name == l.codec && f.forwardable(s.kind) {
@@ -129,7 +131,7 @@ func (s *session) outcome(verdicts map[*mline]*verdict) string {
 }
 
 // establish makes the media of a session whose offer is good.
-func (s *session) establish(verdicts map[*mline]*verdict) {
+func (s *session) establish(verdicts map[*mline]*verdict, effects *effects) {
 	s.established = true
 	s.timer.Stop()
 	for _, l := range s.lines {
@@ -146,7 +148,12 @@ func (s *session) establish(verdicts map[*mline]*verdict) {
 		if s.publishes {
 			l.publish(v.section, v.format)
 		} else {
+			l.negotiated, l.sent = *v.format, v.choice.sent
 			l.subscribe(v.section, v.format)
+			if v.choice.made {
+				l.made = l.convert(l.sent)
+				effects.opening = append(effects.opening, l.made)
+			}
 		}
 	}
 }
@@ -175,21 +182,20 @@ func (p *plan) renew(l *mline, v *verdict, d *decision) {
 		return
 	}
 	s, f := v.section, v.format
-	d.format, d.rtx = f, s.rtxOf(f)
-	rtx := uint8(0)
-	if d.rtx != nil {
-		rtx = d.rtx.payloadType
-	}
+	d.format, d.rtx, d.redundant = f, s.rtxOf(f), s.redundantOf(f)
+	rtx, redundant := d.rtx.number(), d.redundant.number()
 	if l.out != nil {
 		d.direction = sendOnly
 		d.ssrc, d.rtxSSRC, d.stream, d.track = l.ssrc, l.rtxSSRC, l.session.id, l.session.id+"-"+l.mid
 		l.out.Renegotiated(f.payloadType, rtx, extensionsOut(s, f))
+		l.out.SetRedundant(redundant)
 		return
 	}
 	d.direction = recvOnly
 	r := routing{mid: l.mid, ssrcs: s.ssrcs, repairs: s.repairs}
 	for _, track := range l.tracks {
 		track.encoding.Renegotiated(f.payloadType, extensions(s, f))
+		track.encoding.SetRedundant(redundant)
 		switch {
 		case l.grouped:
 			r.ssrcs = s.layers
@@ -198,7 +204,7 @@ func (p *plan) renew(l *mline, v *verdict, d *decision) {
 			r.ssrcs = nil // the packets say which layer they are
 		}
 		r.routes = append(r.routes, &route{
-			mid: l.mid, rid: track.rid, payloadType: f.payloadType, rtx: rtx, encoding: track.encoding, up: track.up,
+			mid: l.mid, rid: track.rid, payloadType: f.payloadType, rtx: rtx, redundant: redundant, encoding: track.encoding, up: track.up,
 		})
 	}
 	p.routes = append(p.routes, r)

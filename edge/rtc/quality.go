@@ -59,7 +59,9 @@ type ReceivedTrack struct {
 	Kind    conference.Kind
 	Mid     string
 	From    string // id of the track that it was subscribed to
-	Adapts  bool   // it gets what fits
+	Made    string // Mixed or Transcoded; empty: it is forwarded as it came
+	Format  conference.Format
+	Adapts  bool // it gets what fits
 	Display conference.Resolution
 	// Source is the largest there is, Target what it is meant to get, Current what it gets; nil for nothing.
 	Source, Target, Current *Layer
@@ -68,6 +70,23 @@ type ReceivedTrack struct {
 	Bitrate                 float64    // bit/s sent, without what was sent again
 	FrameRate               float64
 	Stats                   sfu.SubscriptionStats
+}
+
+// How a received track came to be.
+const (
+	Mixed      = "mixed"
+	Transcoded = "transcoded"
+)
+
+// madeHow is one of these. The Engine's mu is held.
+func (l *mline) madeHow() string {
+	switch {
+	case l.made == nil:
+		return ""
+	case l.feed.virtual:
+		return Mixed
+	}
+	return Transcoded
 }
 
 // Layer is a picture that is, or could be, sent. Of audio only Rid means something.
@@ -183,7 +202,7 @@ func (t *transport) complete(q *SubscriptionQuality, now int64) {
 func (l *mline) quality(now int64) ReceivedTrack {
 	sent := l.out.Quality(now)
 	q := ReceivedTrack{
-		Kind: l.kind, Mid: l.mid, From: l.from, Adapts: l.adapts, Display: l.display,
+		Kind: l.kind, Mid: l.mid, From: l.from, Made: l.madeHow(), Format: l.sent, Adapts: l.adapts && l.made == nil, Display: l.display,
 		Reason: sent.Reason, Since: sent.Since, Bitrate: sent.Bitrate, FrameRate: sent.FrameRate, Stats: l.out.Stats(),
 	}
 	sources := l.order(nil)

@@ -292,6 +292,7 @@ func sectionFaults(m *sdp.MediaDescription, s *section) (list []string) {
 		switch {
 		case i == 0 && !f.forwardable(s.kind):
 			fault("%+v cannot be forwarded", f)
+		case i > 0 && f.name == "red" && formats[0].name == "opus" && f.fmtp == fmt.Sprintf("%[1]d/%[1]d", formats[0].payloadType):
 		case i > 0 && (f.name != "rtx" || f.parameter("apt") != m.MediaName.Formats[0]):
 			fault("%+v beside %s", f, m.MediaName.Formats[0])
 		}
@@ -302,7 +303,7 @@ func sectionFaults(m *sdp.MediaDescription, s *section) (list []string) {
 			fault("extension %q", e)
 		}
 	}
-	return append(list, streamFaults(m, s, len(m.MediaName.Formats) > 1)...)
+	return append(list, streamFaults(m, s, slices.ContainsFunc(formats, func(f format) bool { return f.name == "rtx" }))...)
 }
 
 // streamFaults are those of an m-line's SSRCs and rids.

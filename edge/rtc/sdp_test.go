@@ -184,7 +184,7 @@ func TestAnswerShape(t *testing.T) {
 		"10 " + extRid, "11 " + extRepairedRid}) {
 		t.Errorf("extensions of video %q", got)
 	}
-	if got := values(0, "fmtp"); !slices.Equal(got, []string{"111 minptime=10;useinbandfec=1"}) {
+	if got := values(0, "fmtp"); !slices.Equal(got, []string{"111 minptime=10;useinbandfec=1", "63 111/111"}) {
 		t.Errorf("parameters of audio %q", got)
 	}
 }

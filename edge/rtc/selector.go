@@ -113,12 +113,15 @@ func (e *Engine) OpenSelector(spec SelectorSpec) (*Selector, error) {
 	return s, nil
 }
 
-// trackNamed is what a subscription means by a track id: a published track, or a slot of a selector; nil without. mu is held.
+// trackNamed is what a subscription means by a track id: a published track, a slot of a selector, or a feed; nil without. mu is held.
 func (e *Engine) trackNamed(id string) *published {
 	if p := e.tracks[id]; p != nil {
 		return p
 	}
-	return e.selectors.slots[id]
+	if p := e.selectors.slots[id]; p != nil {
+		return p
+	}
+	return e.feeds[id]
 }
 
 // closeSelectors closes all that are left.
@@ -178,12 +181,7 @@ func (s *Selector) Close() {
 		clear(s.inputs)
 		for _, slot := range s.slots {
 			delete(e.selectors.slots, slot.id)
-			for sub := range slot.subscribers {
-				if !sub.ended {
-					sub.end(&effects)
-					effects.tell(sub, ReasonSourceLoss)
-				}
-			}
+			slot.lose(&effects)
 		}
 	}
 	e.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -49,6 +50,13 @@ type mline struct {
 	open     bool // the client still wants it
 	codec    string
 
+	making     Making            // of a subscription: what the source is to be made into
+	negotiated format            // as the client offered it
+	sent       conference.Format // what goes out in it
+	made       *conversion       // by which; nil: the source goes out as it is
+	before     *supply           // goes on until made has come; nil: nothing
+	feeding    sync.Mutex        // orders changes of what out gets; taken before the Engine's mu
+
 	obeys   bool              // of a publication: its client turns layers off when it is told that nobody has a use for them
 	begun   int64             // when its layers were looked at first; the steerer's alone
 	tracks  []*published      // of a publication: one, or one per rid
@@ -70,7 +78,9 @@ type published struct {
 	up          *upstream
 	muted       bool
 	off         bool // its publisher was told not to send it
+	virtual     bool // it is a feed's: there is no encoding, all that goes out is made
 	subscribers map[*session]bool
+	taps        map[*Tap]bool
 }
 
 // enter makes the session known and starts the clock for its offer. The Engine's mu is held.
@@ -120,6 +130,7 @@ func (s *session) end(effects *effects) {
 		if l.feed != nil {
 			delete(l.feed.subscribers, s)
 		}
+		effects.leave(l)
 		if l.out != nil {
 			t.unsend(l)
 			effects.closeOut(t, l)
@@ -142,12 +153,10 @@ func (p *published) end(effects *effects) {
 	}
 	effects.closeIn(p.encoding)
 	e.totals.addEncoding(p.encoding.Stats())
-	for s := range p.subscribers {
-		if !s.ended {
-			s.end(effects)
-			effects.tell(s, ReasonSourceLoss)
-		}
+	for tap := range p.taps {
+		tap.lost(effects)
 	}
+	p.lose(effects)
 }
 
 // describe is the publication's tracks in the words of the room. The Engine's mu is held.
@@ -222,7 +231,7 @@ func (l *mline) subscribe(s *section, f *format) {
 	x := extensionsOut(s, f)
 	l.flat = f.name == "av1" && x.DependencyDescriptor == 0
 	l.out = sfu.NewSubscription(sfu.SubscriptionConfig{
-		Video: l.kind == conference.Video, SSRC: l.ssrc, RTXSSRC: l.rtxSSRC, ClockRate: l.feed.clock, PayloadType: f.payloadType,
+		Video: l.kind == conference.Video, SSRC: l.ssrc, RTXSSRC: l.rtxSSRC, ClockRate: f.clock, PayloadType: f.payloadType,
 		Extensions: x, Sink: t, Writer: t.workerFor().writer,
 	})
 }
@@ -261,6 +270,9 @@ type effects struct {
 	outs    []outEffect
 	routes  []routeEffect
 	news    []newsEffect
+	ended   []func()      // those who tapped what has ended
+	opening []*conversion // before those leaving, as they may have something in common
+	leaving []*conversion
 }
 
 type outEffect struct {
@@ -293,6 +305,16 @@ func (x *effects) addActive(l *mline) {
 	}
 }
 
+// leave lets go of what was made for an m-line.
+func (x *effects) leave(l *mline) {
+	if l.made != nil {
+		x.leaving = append(x.leaving, l.made)
+	}
+	if l.before != nil && l.before.made != nil {
+		x.leaving = append(x.leaving, l.before.made)
+	}
+}
+
 func (x *effects) unroute(t *transport, mid string) { x.routes = append(x.routes, routeEffect{t, mid}) }
 
 // tell lets the session's owner know that it failed, in order with all that its transport reports.
@@ -317,6 +339,15 @@ func (x *effects) run(now int64) {
 	}
 	for _, r := range x.routes {
 		r.transport.streams.unroute(r.mid)
+	}
+	for _, c := range x.opening {
+		c.open()
+	}
+	for _, c := range x.leaving {
+		c.close()
+	}
+	for _, ended := range x.ended {
+		ended()
 	}
 	for _, n := range x.news {
 		t := n.session.transport

@@ -114,6 +114,7 @@ type steerer struct {
 	// The goroutine's own.
 	transports []*transport
 	paths      []*transport                      // scratch
+	taps       []tapRound                        // scratch
 	watched    int64                             // when the paths were looked at
 	rates      map[*sfu.Encoding][]sfu.LayerRate // of this round
 	wanted     wanted
@@ -169,6 +170,7 @@ func (s *steerer) round(now int64) {
 	for _, t := range s.transports {
 		t.steering.decide(s, t, now)
 	}
+	s.steerTaps(now)
 }
 
 // probe lets the transports that want to know more send padding, and tells whether some are at it.
@@ -211,6 +213,7 @@ type steeredLine struct {
 	line    *mline
 	out     *sfu.Subscription
 	sources []*sfu.Encoding
+	made    *conversion // nil: the sources are as they were published
 	adapts  bool
 	flat    bool
 	paused  bool
@@ -235,7 +238,8 @@ func (s *steering) lineUp(t *transport) {
 		if x.line != l {
 			s.grants[n] = bitrate.Grant{}
 		}
-		x.line, x.out, x.adapts, x.flat, x.paused = l, l.out, l.adapts, l.flat, !l.active || !l.open || l.feed.muted
+		x.line, x.out, x.made, x.flat, x.paused = l, l.out, l.made, l.flat, !l.active || !l.open || l.feed.muted
+		x.adapts = l.adapts && l.made == nil
 		x.width, x.height = l.display.Width, l.display.Height
 		x.sources = l.order(x.sources[:0])
 		x.off = l.offs(x.off[:0], x.sources)
@@ -247,10 +251,24 @@ func (s *steering) lineUp(t *transport) {
 
 // order appends the encodings that an m-line chooses from, the smallest picture first. The Engine's mu is held.
 func (l *mline) order(list []*sfu.Encoding) []*sfu.Encoding {
-	if !l.adapts || l.feed.line == nil || len(l.feed.line.tracks) < 2 {
-		return append(list, l.feed.encoding)
+	s := supply{l.feed, l.made, l.adapts}
+	if l.before != nil {
+		s = *l.before
 	}
-	for _, p := range l.feed.line.tracks {
+	return s.order(list)
+}
+
+// order is the same of where media come from: nothing while what is made has not come.
+func (s *supply) order(list []*sfu.Encoding) []*sfu.Encoding {
+	switch {
+	case s.made != nil && s.made.encoding != nil:
+		return append(list, s.made.encoding)
+	case s.made != nil || s.feed.encoding == nil:
+		return list
+	case !s.adapts || s.feed.line == nil || len(s.feed.line.tracks) < 2:
+		return append(list, s.feed.encoding)
+	}
+	for _, p := range s.feed.line.tracks {
 		list = append(list, p.encoding)
 	}
 	slices.SortStableFunc(list, func(a, b *sfu.Encoding) int { return cmp.Compare(area(a), area(b)) })
@@ -293,7 +311,8 @@ func (s *steering) decide(steerer *steerer, t *transport, now int64) {
 		budget, rtt = b.Budget(), b.RTT()
 	})
 	s.allocator.Allocate(now, budget, s.demands, s.grants)
-	t.estimator.use(now, func(b *bitrate.Estimator) { b.Want(s.allocator.Wanted()) })
+	t.estimator.use(now, func(b *bitrate.Estimator) { b.Want(s.allocator.Wanted() + s.missing()) })
+	s.tellCeilings(budget, now)
 	s.repair(budget, rtt)
 	for i := range s.lines {
 		s.lines[i].apply(s.grants[i], now)

@@ -55,6 +55,7 @@ type route struct {
 	mid, rid    string
 	payloadType uint8
 	rtx         uint8 // payload type of packets that are sent again; 0: they come as they were
+	redundant   uint8 // and of those with audio from before them too; 0: there are none
 	encoding    *sfu.Encoding
 	up          *upstream
 }
@@ -190,7 +191,7 @@ func (s *streams) find(ssrc uint32, packet []byte, h *inspect.Header) *route {
 	switch {
 	case r == nil:
 		return nil
-	case h.PayloadType == r.payloadType:
+	case r.carries(h.PayloadType):
 		s.bySSRC[ssrc] = r
 	case r.resends(h.PayloadType):
 		s.resent[ssrc] = r
@@ -198,6 +199,11 @@ func (s *streams) find(ssrc uint32, packet []byte, h *inspect.Header) *route {
 		return nil
 	}
 	return r
+}
+
+// carries tells whether packets of that type are the track itself.
+func (r *route) carries(payloadType uint8) bool {
+	return payloadType == r.payloadType || r.redundant != 0 && payloadType == r.redundant
 }
 
 // resends tells whether packets of that type are others sent again.
@@ -227,7 +233,7 @@ func (s *streams) byPayloadType(payloadType uint8) *route {
 	var found *route
 	for _, routes := range s.routes {
 		for _, r := range routes {
-			if r.payloadType != payloadType && !r.resends(payloadType) {
+			if !r.carries(payloadType) && !r.resends(payloadType) {
 				continue
 			}
 			if found != nil || r.rid != "" {

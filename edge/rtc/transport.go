@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"portico/edge/peer"
-	"portico/edge/sfu"
 	"portico/edge/sfu/feedback"
 	"portico/shared/flight"
 	"portico/shared/task"
@@ -262,12 +261,7 @@ func (t *transport) startSessions() {
 }
 
 func (t *transport) startSession(s *session) {
-	type start struct {
-		out  *sfu.Subscription
-		in   []*sfu.Encoding
-		flat bool
-	}
-	var starts []start
+	var starts []*mline
 	e := t.engine
 	e.mu.Lock()
 	if s.ended {
@@ -280,22 +274,14 @@ func (t *transport) startSession(s *session) {
 		if l.out != nil {
 			t.streams.addOut(l)
 			l.out.SetActive(l.active && l.open, e.now()) // it has no source yet: nothing is called
-			starts = append(starts, start{l.out, l.order(nil), l.flat})
+			starts = append(starts, l)
 			t.send(l)
 		}
 	}
 	tracks := s.describe()
 	e.mu.Unlock()
-	for _, x := range starts {
-		if len(x.in) == 1 {
-			x.out.SetSource(x.in[0], e.now())
-			if x.flat {
-				x.out.SetTarget(sfu.Target{Temporal: -1}, sfu.ReasonSourceEnds, e.now())
-			}
-		} else { // the smallest first; the next round of the steerer chooses
-			x.out.SetSources(x.in, e.now())
-			x.out.SetTarget(sfu.All(0), sfu.ReasonNone, e.now())
-		}
+	for _, l := range starts {
+		l.refeed()
 	}
 	t.log.Info("session ready", "session", s.id, "publishes", s.publishes)
 	t.events.SessionReady(t.id, s.id, tracks)

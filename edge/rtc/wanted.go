@@ -39,7 +39,7 @@ func (x *steeredLine) grant(w *wanted, g bitrate.Grant, now int64) {
 			w.want(x.sources[x.layers[layer].Encoding], now)
 		}
 	}
-	if !x.adapts && !x.paused {
+	if !x.adapts && !x.paused && len(x.sources) > 0 {
 		w.want(x.sources[0], now)
 	}
 }

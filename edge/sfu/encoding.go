@@ -8,6 +8,7 @@ import (
 	"portico/edge/sfu/feedback"
 	"portico/shared/rtp/history"
 	"portico/shared/rtp/inspect"
+	"portico/shared/rtp/red"
 	"portico/shared/rtp/seqnum"
 )
 
@@ -59,6 +60,7 @@ type Encoding struct {
 	history *history.Ring[packet]
 
 	payloadType atomic.Uint32
+	redundant   atomic.Uint32 // payload type of packets with redundant audio, 0 without
 	extensions  atomic.Uint32
 	groups      atomic.Pointer[[]*group] // copied on change, under mu
 
@@ -81,6 +83,7 @@ type Encoding struct {
 	newest    entrance
 	rates     *rates // of video
 	muted     bool
+	alone     int // so many packets go on without the audio from before them that they repeat
 	closed    bool
 	width     int
 	height    int
@@ -128,6 +131,14 @@ func (e *Encoding) Renegotiated(payloadType uint8, x Extensions) {
 	e.extensions.Store(x.pack())
 }
 
+// SetRedundant says with which payload type packets come that carry audio from before them too (RFC 2198), besides those that do not;
+// 0, as at the beginning: with none.
+func (e *Encoding) SetRedundant(payloadType uint8) { e.redundant.Store(uint32(payloadType)) }
+
+// repeated is after how many packets one repeats none of those from before them: a timestamp goes back by 14 bits at most, which
+// is 17 packets of 20 ms.
+const repeated = 20
+
 // Ingest takes one packet of this encoding as it left SRTP, at most MaxPacket bytes. It copies it and keeps no reference;
 // now is the time of arrival. The Writers with something to do go to wake, or are woken at once if it is nil. ErrMalformed changes
 // nothing but a count; after Close it gives ErrClosed.
@@ -144,13 +155,17 @@ func (e *Encoding) IngestRepair(raw []byte, now int64, wake *Wake) error {
 func (e *Encoding) ingest(raw []byte, now int64, wake *Wake, repair bool) error {
 	h, ok := inspect.ParseHeader(raw)
 	if !ok || len(raw) > MaxPacket {
-		e.mu.Lock()
-		e.stats.Drops[DropMalformed]++
-		e.mu.Unlock()
-		return ErrMalformed
+		return e.malformed()
 	}
 	p := packet{
 		arrival: now, timestamp: h.Timestamp, payload: uint16(h.Size), padding: uint8(h.Padding), marker: h.Marker, repair: repair,
+	}
+	if t := e.redundant.Load(); t != 0 && t == uint32(h.PayloadType) && len(h.Payload(raw)) > 0 {
+		block, ok := red.Primary(h.Payload(raw))
+		if !ok {
+			return e.malformed()
+		}
+		p.primary = uint16(len(h.Payload(raw)) - len(block))
 	}
 	picture := e.look(raw, &h, &p)
 	entry, err := e.take(raw, &h, &p, picture, now)
@@ -165,6 +180,13 @@ func (e *Encoding) ingest(raw []byte, now int64, wake *Wake, repair bool) error 
 		g.writer.push(g, entry.entry, p.first, wake)
 	}
 	return nil
+}
+
+func (e *Encoding) malformed() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.stats.Drops[DropMalformed]++
+	return ErrMalformed
 }
 
 // look finds out what can be told from the packet alone.
@@ -230,7 +252,7 @@ func (e *Encoding) take(raw []byte, h *inspect.Header, p *packet, picture inspec
 	if e.closed {
 		return t, ErrClosed
 	}
-	if uint32(h.PayloadType) != e.payloadType.Load() {
+	if pt := uint32(h.PayloadType); pt != e.payloadType.Load() && (pt == 0 || pt != e.redundant.Load()) {
 		e.stats.Drops[DropForeignPayload]++
 		return t, nil
 	}
@@ -257,11 +279,13 @@ func (e *Encoding) take(raw []byte, h *inspect.Header, p *packet, picture inspec
 	}
 	p.came = e.order + 1
 	p.first = index > before && (p.timestamp != e.stamp || e.order == 0)
+	p.alone = e.alone > 0
 	if !e.history.Put(index, raw, *p, now) {
 		e.stats.Drops[DropDuplicate]++
 		return t, nil
 	}
 	e.order++
+	e.alone = max(0, e.alone-1)
 	if index > before {
 		e.stamp, e.stampAt = p.timestamp, now
 	}
@@ -358,6 +382,7 @@ func (e *Encoding) SetActive(active bool, now int64) {
 	if changed {
 		e.epoch++
 		e.report.epoch = e.epoch // the source's clock goes on all the time
+		e.alone = repeated       // what was said while it was muted stays unheard
 		e.requests.Restart()
 	}
 	e.mu.Unlock()

@@ -47,15 +47,30 @@ type slot struct {
 	n          int  // length
 	buf        [headroom + MaxPacket]byte
 	descriptor [255]byte // the dependency descriptor, saved from being written over
+	plain      []byte    // of redundant audio: the primary block, in the place that buf would have it; made when it is first needed
+	plainEnd   int       // 0: not there yet
 }
 
 // load copies the packet of the slot's entry from the history.
 func (t *slot) load(e *Encoding) {
 	t.n, t.packet, t.ok = e.history.Get(t.index, t.buf[headroom:])
+	t.plainEnd = 0
 	if t.ok && t.descriptorSize != 0 {
 		at := headroom + int(t.descriptorAt)
 		copy(t.descriptor[:t.descriptorSize], t.buf[at:])
 	}
+}
+
+// unpack is the packet without the audio from before it that it repeats: in which buffer the payload stands, and where.
+func (t *slot) unpack() (buf []byte, begin, end int) {
+	if t.plain == nil {
+		t.plain = make([]byte, headroom+MaxPacket)
+	}
+	if t.plainEnd == 0 {
+		block := t.buf[headroom+int(t.payload)+int(t.primary) : headroom+t.n-int(t.padding)]
+		t.plainEnd = headroom + copy(t.plain[headroom:], block)
+	}
+	return t.plain, headroom, t.plainEnd
 }
 
 // empty tells whether the packet has no payload: it is padding.
@@ -109,6 +124,7 @@ type packet struct {
 	frame          inspect.Frame
 	timestamp      uint32
 	payload        uint16 // where it begins
+	primary        uint16 // of redundant audio: how far into it the primary block begins; 0 for all else
 	descriptorAt   uint16 // where the dependency descriptor is
 	descriptorSize uint8
 	padding        uint8
@@ -118,4 +134,5 @@ type packet struct {
 	keyFrame       bool
 	first          bool // a picture begins with it
 	repair         bool
+	alone          bool // redundant audio is to be left out
 }

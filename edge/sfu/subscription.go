@@ -32,6 +32,7 @@ type Subscription struct {
 
 	payloadType atomic.Uint32
 	rtx         atomic.Uint32 // payload type, 0 without
+	redundant   atomic.Uint32 // as rtx
 	extensions  atomic.Uint32
 	repairRate  atomic.Int64 // SetRepair
 	repairPause atomic.Int64
@@ -87,6 +88,10 @@ func (s *Subscription) Renegotiated(payloadType, rtx uint8, x Extensions) {
 	s.rtx.Store(uint32(rtx))
 	s.extensions.Store(x.pack())
 }
+
+// SetRedundant says with which payload type the receiver takes packets with audio from before them too (RFC 2198); 0, as at the
+// beginning: it gets all packets without.
+func (s *Subscription) SetRedundant(payloadType uint8) { s.redundant.Store(uint32(payloadType)) }
 
 // SetActive pauses the Subscription (false) or lets it go on, video with a key frame.
 func (s *Subscription) SetActive(active bool, now int64) {

@@ -5,6 +5,7 @@ import (
 
 	"portico/edge/sfu/feedback"
 	"portico/shared/rtp/inspect"
+	"portico/shared/rtp/red"
 	"portico/shared/rtp/rewrite"
 )
 
@@ -19,22 +20,28 @@ type outgoing struct {
 // it came with, or that another Subscription wrote, is written over.
 func (s *Subscription) write(t *slot, at rewrite.Place, o outgoing) bool {
 	f := &s.forwarding
-	begin, end := headroom+int(t.payload), headroom+t.n-int(t.padding)
-	if o.empty {
-		end = begin
-	} else {
-		patch(t.buf[begin:end], &t.packet, at)
-	}
+	buf, begin, end := t.buf[:], headroom+int(t.payload), headroom+t.n-int(t.padding)
 	payloadType, seq, ssrc := uint8(s.payloadType.Load()), at.Seq, s.config.SSRC
+	switch redundant := uint8(s.redundant.Load()); {
+	case o.empty:
+		end = begin
+	case t.primary == 0:
+		patch(buf[begin:end], &t.packet, at)
+	case redundant == 0 || t.alone:
+		buf, begin, end = t.unpack()
+	default:
+		red.SetPayloadType(buf[begin:end], payloadType)
+		payloadType = redundant
+	}
 	if o.rtx != 0 { // the payload begins with the packet's own number (RFC 4588 section 4)
 		begin -= 2
-		t.buf[begin], t.buf[begin+1] = byte(at.Seq>>8), byte(at.Seq)
+		buf[begin], buf[begin+1] = byte(at.Seq>>8), byte(at.Seq)
 		payloadType, seq, ssrc = o.rtx, f.rtxSeq, s.config.RTXSSRC
 		f.rtxSeq++
 	}
 	x := s.choose(t, o)
 	size := inspect.FixedHeader + x.size
-	raw := t.buf[begin-size : end]
+	raw := buf[begin-size : end]
 	raw[0], raw[1] = 0x80, payloadType
 	if o.marker {
 		raw[1] |= 0x80

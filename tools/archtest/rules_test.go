@@ -13,6 +13,7 @@ var purePackages = []string{
 	"shared/jsonvalue", "shared/conference", "shared/layout", "shared/token", "shared/engineio", "shared/socketio",
 	"shared/portalproto", "shared/rtp", "shared/meshproto", "shared/relayproto", "shared/placement",
 	"edge/sfu/layer", "edge/sfu/feedback", "edge/sfu/bitrate", "edge/sfu/speakers", "shared/flight", "relay/audiomix", "relay/videomix",
+	"relay/payload", "relay/codec",
 }
 
 // impureImports are what a pure package must do without.
@@ -68,7 +69,7 @@ var single = []struct {
 	{"github.com/pion/ice/", []string{"edge/peer", "tools/loadtest", "tools/pionpeer"}, "connections are made in one place; the load generator's are its own, to be light"},
 	{"github.com/pion/dtls/", []string{"edge/peer", "tools/loadtest"}, "as ICE"},
 	{"github.com/pion/srtp/", []string{"edge/peer", "tools/loadtest"}, "contexts of SRTP must not be shared, which one package knows about"},
-	{"github.com/quic-go/", []string{"edge/wt"}, "what a client may open and for how long is bounded in one place, and drafts of WebTransport change"},
+	{"github.com/quic-go/", []string{"edge/wt", "shared/link"}, "what a client may open is bounded in one place, and what a node may in another; nobody else needs it"},
 	{"github.com/prometheus/", []string{"shared/metrics"}, "names are checked there, and parts only offer snapshots"},
 	{"github.com/BurntSushi/toml", []string{"shared/config"}, "every settings file is read with the same faults"},
 	{"software.sslmate.com/src/go-pkcs12", []string{"shared/certs"}, "key stores are read with one set of bounds and faults"},
@@ -83,16 +84,18 @@ var layers = map[string][]string{
 	"edge":         {"edge/config", "edge/node"},
 	"edge/node":    {"edge/"},
 	"edge/portal":  {"edge/room", "edge/sioserver", "edge/store"},
-	"edge/restapi": {"edge/store"},
+	"edge/restapi": {"edge/room", "edge/store"},
 	"edge/mesh":    {"edge/room"},
-	"edge/rtc":     {"edge/peer", "edge/sfu"},
-	"edge/jobs":    {"edge/room"},
+	"edge/peer":    {"edge/tcpdoor"},
+	"edge/rtc":     {"edge/peer", "edge/sfu", "edge/tcpdoor"},
+	"edge/jobs":    {"edge/room", "edge/rtc", "edge/sfu"}, // what goes to relays is tapped, what comes is forwarded
 
-	"relay":           {"relay/config", "relay/node"},
+	"relay":           {"relay/config", "relay/node", "relay/worker"}, // a program that holds a relay is a job's too
 	"relay/node":      {"relay/"},
 	"relay/config":    {"relay/turnserver"}, // the syntax of peers is turnserver's
 	"relay/worker":    {"relay/pipeline", "relay/transcode", "relay/record", "relay/streamin", "relay/streamout", "relay/codec"},
-	"relay/pipeline":  {"relay/codec", "relay/audiomix", "relay/videomix"},
+	"relay/pipeline":  {"relay/codec", "relay/audiomix", "relay/videomix", "relay/payload"},
+	"relay/videomix":  {"relay/codec"},
 	"relay/transcode": {"relay/pipeline", "relay/codec"},
 	"relay/record":    {"relay/pipeline", "relay/codec"},
 	"relay/streamin":  {"relay/pipeline", "relay/codec"},

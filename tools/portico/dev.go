@@ -18,6 +18,7 @@ import (
 	relayconfig "portico/relay/config"
 	relay "portico/relay/node"
 	"portico/shared/certs"
+	"portico/shared/identity"
 	"portico/shared/logging"
 	"portico/shared/program"
 	"portico/tools/portico/manage"
@@ -87,7 +88,8 @@ func (d *development) announce(out io.Writer) {
 	fmt.Fprintln(out, "Stop it with Ctrl-C.")
 }
 
-// startDev starts the relay, which must know the edge's media addresses, and then the edge, which must know the relay's.
+// startDev starts the relay, which must know the edge's media addresses, and then the edge, which must know the relay's. The two are a
+// cluster of their own, whose authority nobody else ever sees.
 func startDev(ctx context.Context, o devOptions, log *slog.Logger) (*development, error) {
 	cfg := edgeconfig.Dev()
 	cfg.HTTP.Listen, cfg.HTTP.MediaListen, cfg.DataDir = o.http, o.media, o.data
@@ -96,7 +98,11 @@ func startDev(ctx context.Context, o devOptions, log *slog.Logger) (*development
 		return nil, devHint(err)
 	}
 	addrs := sockets.MediaAddrs()
-	r, err := relayFor(o, cfg.TURN.Secret, addrs, log)
+	var r *relay.Node
+	ids, err := identity.Ephemeral(identity.Edge, identity.Relay)
+	if err == nil {
+		r, err = relayFor(o, cfg.TURN.Secret, addrs, ids[1], log)
+	}
 	if err == nil {
 		err = r.Start(ctx)
 	}
@@ -104,6 +110,7 @@ func startDev(ctx context.Context, o devOptions, log *slog.Logger) (*development
 		sockets.Close()
 		return nil, devHint(err)
 	}
+	cfg.Identity, cfg.Relay.Nodes = ids[0], []string{r.Addrs().Link}
 	cfg.TURN.URLs = turnURLs(addrs, r.Addrs())
 	cfg.Portal.Hostname, cfg.Portal.CORS = names(o, sockets.Port(), addrs)
 	authority := ""
@@ -127,8 +134,9 @@ func startDev(ctx context.Context, o devOptions, log *slog.Logger) (*development
 	return &development{e, r, authority}, nil
 }
 
-func relayFor(o devOptions, secret string, edge []netip.AddrPort, log *slog.Logger) (*relay.Node, error) {
+func relayFor(o devOptions, secret string, edge []netip.AddrPort, id *identity.Identity, log *slog.Logger) (*relay.Node, error) {
 	cfg := relayconfig.Dev(secret, ipv4(edge)...)
+	cfg.Identity, cfg.Link.Listen = id, "127.0.0.1:0"
 	cfg.TURN.UDP, cfg.TURN.TCP, cfg.TURN.TLS, cfg.Admin.Listen = o.turn, o.turn, "", o.admin
 	return relay.New(cfg, log.With("node", "relay"))
 }

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"portico/relay/worker"
 	"portico/shared/version"
 	"portico/tools/portico/manage"
 )
@@ -27,6 +28,7 @@ var verbs = []verb{
 	{"room", "create, list, show and delete rooms", managed(manage.Room)},
 	{"load", "put participants on an edge and measure it", load},
 	{"keys", "print the services and keys in an edge's data folder", keys},
+	{"cluster", "make the certificates by which nodes know each other", cluster},
 	{"version", "print the version", func(_ context.Context, _ []string, out, _ io.Writer) error {
 		_, err := fmt.Fprintln(out, "portico", version.Number())
 		return err
@@ -34,6 +36,7 @@ var verbs = []verb{
 }
 
 func main() {
+	worker.Main() // does not return in the process of one of the relay's jobs
 	ctx, cancel := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, cancel) // from the first signal on the next one kills
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))

@@ -12,9 +12,14 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"portico/relay/worker"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	worker.Main()
+	goleak.VerifyTestMain(m)
+}
 
 func TestCommandLine(t *testing.T) {
 	for _, c := range []struct {

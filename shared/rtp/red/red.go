@@ -1,7 +1,8 @@
-// Package red reads the payload of RTP packets with redundant audio (RFC 2198), for receivers that did not negotiate it.
+// Package red reads the payload of RTP packets with redundant audio (RFC 2198), for receivers that did not negotiate it or that have
+// another payload type for the blocks in it.
 //
-// It stands where a packet leaves for such a receiver, or where one comes from a sender of it: of the blocks in the payload
-// only the primary one goes on, which is what the packet would have carried without redundancy.
+// It stands where such a packet comes from its sender, and where it leaves for a receiver. Who did not negotiate it gets the primary
+// one of the blocks only, which is what the packet would have carried without redundancy.
 //
 // The headers of the blocks come first, in the order of the blocks; the oldest block is first, the primary one last:
 //
@@ -43,4 +44,19 @@ func Primary(payload []byte) (block []byte, ok bool) {
 		rest = rest[redundantHeader:]
 	}
 	return nil, false
+}
+
+// SetPayloadType gives all blocks of a payload that payload type, which has 7 bits. The payload is one that Primary accepts; another
+// is left as it is from the place on where it is wrong.
+func SetPayloadType(payload []byte, payloadType uint8) {
+	for rest := payload; len(rest) > 0; rest = rest[redundantHeader:] {
+		more := rest[0] & 0x80
+		if more != 0 && len(rest) < redundantHeader {
+			return
+		}
+		rest[0] = more | payloadType&0x7f
+		if more == 0 {
+			return
+		}
+	}
 }

@@ -102,3 +102,32 @@ func BenchmarkPrimary(b *testing.B) {
 		}
 	}
 }
+
+func TestSetPayloadType(t *testing.T) {
+	for _, blocks := range [][]string{{"c"}, {"ab", "c"}, {"", "abc", "ab", ""}} {
+		payload := build(blocks...)
+		SetPayloadType(payload, 0xff)
+		if want := bytes.ReplaceAll(build(blocks...), []byte{111}, []byte{0x7f}); !bytes.Equal(payload, bytes.ReplaceAll(want, []byte{0x80 | 111}, []byte{0xff})) {
+			t.Errorf("%q: % x", blocks, payload)
+		}
+	}
+}
+
+// FuzzSetPayloadType: the blocks stay as they are, and nothing outside of them is touched.
+func FuzzSetPayloadType(f *testing.F) {
+	f.Add(build("before", "now"), uint8(100))
+	f.Add([]byte{0xef, 0x0f}, uint8(1))
+	f.Fuzz(func(t *testing.T, payload []byte, payloadType uint8) {
+		before, ok := Primary(payload)
+		want := bytes.Clone(before)
+		guarded := append(bytes.Clone(payload), 0xa5)
+		SetPayloadType(guarded[:len(payload)], payloadType)
+		if guarded[len(payload)] != 0xa5 {
+			t.Fatal("wrote beyond the end")
+		}
+		after, still := Primary(guarded[:len(payload)])
+		if ok != still || !bytes.Equal(want, after) {
+			t.Fatalf("%x, %v became %x, %v", want, ok, after, still)
+		}
+	})
+}

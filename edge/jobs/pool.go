@@ -1,0 +1,225 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"portico/shared/identity"
+	"portico/shared/link"
+	"portico/shared/relayproto"
+)
+
+// errNoRelay is of jobs that no relay can be asked to do.
+var errNoRelay = errors.New("no relay can be reached")
+
+// How often a relay that is not there is looked for.
+const (
+	lookInterval = 200 * time.Millisecond
+	fullTime     = 5 * time.Second // a relay that was full is the last choice for so long
+)
+
+// pool is the relays that the settings name.
+type pool struct {
+	jobs   *Jobs
+	dialer *link.Dialer
+	ports  sync.Map // *link.Link to its *port
+
+	mu      sync.Mutex // guards the fields below and those of relays
+	relays  []*relay
+	changed chan struct{} // closed, and made anew, when a relay came or went
+}
+
+// relay is one that can be asked.
+type relay struct {
+	address string
+	port    *port // nil while there is no link
+	why     string
+	fullAt  time.Time
+	load    map[*run]float64 // cores that the jobs there use, as last reported
+}
+
+// port is a link to a relay with its flows.
+type port struct {
+	relay *relay
+	link  *link.Link
+	last  atomic.Uint64 // number of the last flow
+
+	mu    sync.RWMutex // guards flows
+	flows map[uint64]receiver
+}
+
+// receiver takes what comes of a flow; the packets are valid during the call. One goroutine at a time calls it.
+type receiver interface {
+	rtp(packet []byte)
+	rtcp(compound []byte)
+}
+
+// guessedLoad is how many cores a job is taken to use before it has said.
+const guessedLoad = 0.5
+
+func newPool(j *Jobs) *pool {
+	p := &pool{jobs: j, changed: make(chan struct{})}
+	p.dialer = link.NewDialer(j.options.Identity, link.Options{Receive: p.receive, Roles: []string{identity.Relay}, Log: j.log})
+	for _, address := range j.options.Relays {
+		r := &relay{address: address, load: make(map[*run]float64)}
+		p.relays = append(p.relays, r)
+		_ = j.tasks.Go(func(ctx context.Context) { p.keep(ctx, r) })
+	}
+	return p
+}
+
+func (p *pool) close() { p.dialer.Close() }
+
+// keep keeps the link to a relay until ctx ends.
+func (p *pool) keep(ctx context.Context, r *relay) {
+	for ctx.Err() == nil {
+		l, err := p.dialer.Get(ctx, r.address)
+		if err != nil {
+			p.lost(r, err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(lookInterval):
+			}
+			continue
+		}
+		x := &port{relay: r, link: l, flows: make(map[uint64]receiver)}
+		p.ports.Store(l, x)
+		name, _ := l.Peer()
+		p.jobs.log.Info("relay connected", "relay", r.address, "name", name)
+		p.set(r, x, "")
+		select {
+		case <-ctx.Done():
+		case <-l.Done():
+			p.lost(r, l.Err())
+		}
+		p.ports.Delete(l)
+	}
+}
+
+// lost takes note that a relay is not there.
+func (p *pool) lost(r *relay, err error) {
+	why := err.Error()
+	if p.set(r, nil, why) && !errors.Is(err, context.Canceled) {
+		p.jobs.log.Warn("relay not there", "relay", r.address, "err", why)
+	}
+}
+
+// set notes a relay's state and tells whether it is another one than before.
+func (p *pool) set(r *relay, x *port, why string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	news := (r.port != nil) != (x != nil) || r.why != why
+	if r.port != x {
+		close(p.changed)
+		p.changed = make(chan struct{})
+	}
+	r.port, r.why = x, why
+	return news
+}
+
+// receive takes the links' packets.
+func (p *pool) receive(l *link.Link, id uint64, packet []byte) {
+	x, ok := p.ports.Load(l)
+	if !ok {
+		return
+	}
+	flow, rtcp := relayproto.Flow(id)
+	to := x.(*port)
+	to.mu.RLock()
+	f := to.flows[flow]
+	to.mu.RUnlock()
+	switch {
+	case f == nil: // of an output that was wanted a moment ago
+	case rtcp:
+		f.rtcp(packet)
+	default:
+		f.rtp(packet)
+	}
+}
+
+// pick is the relay for a job: the one with the least to do, those that were full come last. changed is closed when there may be
+// another answer. It fails with errNoRelay.
+func (p *pool) pick(except map[*relay]relayproto.Reason) (x *port, changed <-chan struct{}, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var up []*relay
+	for _, r := range p.relays {
+		if r.port != nil && except[r] == "" && r.port.link.Err() == nil {
+			up = append(up, r)
+		}
+	}
+	if len(up) == 0 {
+		return nil, p.changed, errNoRelay
+	}
+	full := func(r *relay) int {
+		if time.Since(r.fullAt) < fullTime {
+			return 1
+		}
+		return 0
+	}
+	best := slices.MinFunc(up, func(a, b *relay) int { // the first of several
+		return cmp.Or(cmp.Compare(full(a), full(b)), cmp.Compare(a.cpu(), b.cpu()))
+	})
+	return best.port, p.changed, nil
+}
+
+// cpu is how many cores a relay's jobs of ours use. The pool's mu is held.
+func (r *relay) cpu() (sum float64) {
+	for _, cores := range r.load {
+		sum += cores
+	}
+	return sum
+}
+
+// busy notes what a run uses; ended runs are forgotten.
+func (p *pool) busy(r *run, cores float64, ended bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if ended {
+		delete(r.port.relay.load, r)
+		return
+	}
+	r.port.relay.load[r] = cores
+}
+
+// full notes that a relay had no room.
+func (p *pool) full(r *relay) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	r.fullAt = time.Now()
+}
+
+// count tells how many relays there are, how many of them are there, and what they do.
+func (p *pool) count() (all, connected int, cpu float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.relays {
+		if r.port != nil {
+			connected++
+		}
+		cpu += r.cpu()
+	}
+	return len(p.relays), connected, cpu
+}
+
+// number is that of a new flow.
+func (x *port) number() uint64 { return x.last.Add(1) }
+
+// enter gives a flow its receiver.
+func (x *port) enter(flow uint64, r receiver) {
+	x.mu.Lock()
+	x.flows[flow] = r
+	x.mu.Unlock()
+}
+
+// drop ends a flow. A packet that is being taken at this moment may still come.
+func (x *port) drop(flow uint64) {
+	x.mu.Lock()
+	delete(x.flows, flow)
+	x.mu.Unlock()
+}
