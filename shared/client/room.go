@@ -99,7 +99,9 @@ func (r *room) updateStream(n portalproto.StreamUpdated) func(Events) {
 		}
 		ok = s.ActiveInput != ""
 	case portalproto.FieldLayout:
-		ok = n.Value.Kind() == jsonvalue.Array
+		if ok = n.Value.Kind() == jsonvalue.Array; ok {
+			s.Layout = n.Value
+		}
 	case portalproto.FieldAll:
 		if ok = n.Stream != nil; ok {
 			s = bounded(*n.Stream)

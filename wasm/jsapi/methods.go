@@ -104,6 +104,8 @@ func (a *api) do(ctx context.Context, c *call, method string, args jsonvalue.Val
 		return true, a.quality(ctx, c, p, args.Get("id").Text())
 	case "stop", "mute", "unmute", "update", "replace":
 		return false, a.control(ctx, p, method, args, object)
+	case "mix", "unmix", "region", "setregion":
+		return true, a.mix(ctx, c, p, method, args)
 	case "network":
 		p.conference.NetworkChanged()
 		return false, nil
@@ -259,6 +261,25 @@ func (a *api) quality(ctx context.Context, c *call, p *participation, id string)
 	q, err := subscription.Quality(ctx)
 	if err == nil {
 		a.answer(c.number, result{value: q}, nil)
+	}
+	return err
+}
+
+// mix changes the place of a stream in a view, or answers with it.
+func (a *api) mix(ctx context.Context, c *call, p *participation, method string, args jsonvalue.Value) (err error) {
+	stream, view, region := args.Get("stream").Text(), args.Get("view").Text(), args.Get("region").Text()
+	switch method {
+	case "mix":
+		err = p.conference.Mix(ctx, stream, view)
+	case "unmix":
+		err = p.conference.Unmix(ctx, stream, view)
+	case "setregion":
+		err = p.conference.SetRegion(ctx, stream, view, region)
+	case "region":
+		region, err = p.conference.Region(ctx, stream, view)
+	}
+	if err == nil {
+		a.answer(c.number, result{value: jsonvalue.OfObject(jsonvalue.M("region", jsonvalue.Of(region)))}, nil)
 	}
 	return err
 }

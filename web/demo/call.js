@@ -1,7 +1,8 @@
 // The call itself: this page's only user of the client library. It turns the library's events into the page's state.
 
+import {Mixing} from './mixing.js';
 import {Publisher} from './publisher.js';
-import {MESSAGES_KEPT, Phase} from './state.js';
+import {MESSAGES_KEPT, Phase, View} from './state.js';
 
 const LIBRARY = '/sdk/portico.js';
 
@@ -10,7 +11,7 @@ export class Call {
   #options;
   #events;
   #library = null;
-  #session = null; // {sdk, client, publisher, screen, adapts, subscriptions by stream} while in a room
+  #session = null; // {sdk, client, publisher, mixing, screen, adapts, remote streams and subscriptions by id} while in a room
 
   // options is {relay}; events has lost(error), problem(error), arrived(name) and departed(name).
   constructor(store, options, events) {
@@ -37,9 +38,10 @@ export class Call {
     const sdk = await this.preload();
     const client = new sdk.ConferenceClient({relayOnly: this.#options.relay});
     const session = {
-      sdk, client, screen: null, adapts: false, subscriptions: new Map(), shown: new Map(), paused: new Set(),
-      publisher: new Publisher(sdk, client, (error) => this.#events.problem(error)),
+      sdk, client, screen: null, adapts: false, remote: new Map(), subscriptions: new Map(), shown: new Map(), paused: new Set(),
+      mixing: new Mixing(client, (mix) => this.#session === session && this.#store.set({mix})),
     };
+    session.publisher = new Publisher(sdk, client, (error) => this.#events.problem(error), (publication) => session.mixing.enter(publication));
     // Events may come before the promise of join is settled: they belong to this session already.
     this.#session = session;
     this.#store.set({people: [], streams: [], messages: [], unread: 0});
@@ -91,6 +93,33 @@ export class Call {
     await publication.stop().catch(this.#events.problem);
   }
 
+  // show changes between a picture for each of the others and one picture of all, which the server mixes. Screens stay as they are.
+  async show(view) {
+    const session = this.#session;
+    if (!session || view === this.#store.state.view) return;
+    this.#store.set({view});
+    if (view === View.MIXED) {
+      for (const stream of session.remote.values()) {
+        if (kindOf(stream) === 'camera') this.#release(session, stream);
+      }
+      try {
+        await session.mixing.watch();
+      } catch (error) {
+        if (this.#session !== session) return;
+        this.#events.problem(error);
+        await this.show(View.GALLERY);
+      }
+      return;
+    }
+    session.mixing.unwatch();
+    for (const stream of session.remote.values()) this.#receive(session, stream);
+  }
+
+  // moveTo changes this page's picture with the one in that region of the mixed picture.
+  moveTo(region) {
+    return this.#session?.mixing.moveTo(region);
+  }
+
   // showAt takes the size, in device pixels, at which somebody else's picture is shown.
   showAt(stream, size) {
     this.#session?.shown.set(stream, size);
@@ -108,6 +137,7 @@ export class Call {
   async inspect(stream) {
     const session = this.#session;
     if (!session) return null;
+    if (stream && stream === this.#store.state.mix?.id) return session.mixing.inspect();
     if (stream === null) {
       const {track} = this.#store.state.camera;
       return track && {track, report: await session.publisher.getStats(), told: null};
@@ -165,7 +195,7 @@ export class Call {
     this.#session = null;
     session?.publisher.close();
     for (const track of this.#store.state.screen?.getTracks() ?? []) track.stop();
-    this.#store.set({self: null, people: [], streams: [], screen: null, soundBlocked: false, reconnecting: false});
+    this.#store.set({self: null, people: [], streams: [], mix: null, view: View.GALLERY, screen: null, soundBlocked: false, reconnecting: false});
     return session;
   }
 
@@ -186,42 +216,57 @@ export class Call {
 
   // #addStream lists and subscribes what another participant sends. Mixed streams show everybody a second time, and data is nothing to
   // look at: left out.
-  async #addStream(session, stream) {
+  #addStream(session, stream) {
     const {self, streams} = this.#store.state;
-    const mixed = stream.source.audio === 'mixed' || stream.source.video === 'mixed';
-    if (mixed || stream.source.data || stream.origin === self?.id || streams.some(({id}) => id === stream.id)) return;
-    this.#store.set({streams: [...streams, {
-      id: stream.id,
-      owner: stream.origin,
-      kind: stream.source.video === 'screen-cast' ? 'screen' : 'camera',
-      media: null,
-      ...sending(stream),
-    }]});
-    const change = (patch) => {
-      if (this.#session === session) this.#changeStream(stream.id, patch);
-    };
-    stream.addEventListener('updated', () => change(sending(stream)));
+    if (stream instanceof session.sdk.RemoteMixedStream) return session.mixing.found(stream);
+    if (stream.source.data || stream.origin === self?.id || streams.some(({id}) => id === stream.id)) return;
+    session.remote.set(stream.id, stream);
+    this.#store.set({streams: [...streams, {id: stream.id, owner: stream.origin, kind: kindOf(stream), media: null, ...sending(stream)}]});
+    stream.addEventListener('updated', () => {
+      if (this.#session === session) this.#changeStream(stream.id, sending(stream));
+    });
     stream.addEventListener('ended', () => {
+      session.remote.delete(stream.id);
       if (this.#session !== session) return;
       this.#store.set({streams: this.#store.state.streams.filter(({id}) => id !== stream.id)});
     });
+    this.#receive(session, stream);
+  }
+
+  // #wants tells whether a stream is to be received by itself.
+  #wants(session, stream) {
+    return this.#session === session && session.remote.get(stream.id) === stream &&
+      (this.#store.state.view === View.GALLERY || kindOf(stream) === 'screen');
+  }
+
+  async #receive(session, stream) {
+    if (session.subscriptions.has(stream.id) || !this.#wants(session, stream)) return;
+    session.subscriptions.set(stream.id, null); // on its way
+    const end = (subscription) => {
+      if (session.subscriptions.get(stream.id) !== subscription) return;
+      session.subscriptions.delete(stream.id);
+      if (this.#session === session) this.#changeStream(stream.id, {media: null});
+    };
+    // A stream that has just ended takes its subscriptions along.
+    const tell = (error) => this.#wants(session, stream) && this.#events.problem(error);
     try {
       const subscription = await session.client.subscribe(stream, {audio: Boolean(stream.source.audio), video: Boolean(stream.source.video)});
       session.subscriptions.set(stream.id, subscription);
+      subscription.addEventListener('ended', () => end(subscription));
+      subscription.addEventListener('error', ({error}) => tell(error));
+      if (!this.#wants(session, stream)) return this.#release(session, stream);
       if (session.shown.has(stream.id)) this.#tellSize(session, stream.id);
       if (session.paused.has(stream.id)) this.#tellPause(session, stream.id);
-      subscription.addEventListener('ended', () => {
-        if (session.subscriptions.get(stream.id) === subscription) session.subscriptions.delete(stream.id);
-      });
-      change({media: subscription.stream});
-      subscription.addEventListener('error', ({error}) => {
-        change({media: null});
-        // A stream that has just ended takes its subscriptions along.
-        if (this.#session === session && this.#store.state.streams.some(({id}) => id === stream.id)) this.#events.problem(error);
-      });
+      this.#changeStream(stream.id, {media: subscription.stream});
     } catch (error) {
-      if (this.#session === session && this.#store.state.streams.some(({id}) => id === stream.id)) this.#events.problem(error);
+      end(null);
+      tell(error);
     }
+  }
+
+  // #release ends the receiving of a stream; what is still on its way ends itself.
+  #release(session, stream) {
+    session.subscriptions.get(stream.id)?.stop().catch(() => {}); // gone either way
   }
 
   #changeStream(id, patch) {
@@ -246,6 +291,8 @@ async function loadLibrary() {
   await sdk.load();
   return sdk;
 }
+
+const kindOf = (stream) => (stream.source.video === 'screen-cast' ? 'screen' : 'camera');
 
 // sending says for sound and picture whether a stream has them and whether they are muted: "on", "off" or "none".
 function sending(stream) {

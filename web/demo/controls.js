@@ -1,7 +1,7 @@
 // The row of buttons under the call.
 
 import {byId} from './dom.js';
-import {Phase} from './state.js';
+import {Phase, View} from './state.js';
 import {peopleCount} from './words.js';
 
 export class Controls {
@@ -9,9 +9,10 @@ export class Controls {
     mic: ['Unmute', 'Mute'],
     camera: ['Start video', 'Stop video'],
     share: ['Share screen', 'Stop sharing'],
+    view: ['One picture', 'Gallery'],
   };
 
-  // actions are the functions mic, camera, share and leave.
+  // actions are the functions mic, camera, share, view and leave.
   constructor(store, actions) {
     for (const [id, run] of Object.entries(actions)) byId(id).addEventListener('click', run);
     if (!navigator.mediaDevices?.getDisplayMedia) byId('share').hidden = true;
@@ -22,6 +23,8 @@ export class Controls {
     this.#toggle('mic', state.mic.on, state.mic.problem);
     this.#toggle('camera', state.camera.on, state.camera.problem);
     this.#toggle('share', Boolean(state.screen), null);
+    this.#toggle('view', state.view === View.MIXED, null);
+    byId('view').hidden = state.mix === null;
     if (state.phase !== Phase.CALL) return;
     byId('call-title').textContent = state.room || 'Call';
     byId('count').textContent = peopleCount(state.people.length + 1);

@@ -14,7 +14,7 @@ import {clearNotices, notify} from './notices.js';
 import {Prefs} from './prefs.js';
 import {bindShortcuts} from './shortcuts.js';
 import {Stage} from './stage.js';
-import {initialState, Phase, Store} from './state.js';
+import {initialState, Phase, Store, View} from './state.js';
 import {checkToken, requestToken} from './token.js';
 import {keepAwake} from './wakelock.js';
 import {Why} from './why.js';
@@ -82,18 +82,20 @@ function start() {
     }
   }
 
+  const changeView = () => call.show(store.state.mix && store.state.view === View.GALLERY ? View.MIXED : View.GALLERY);
   const toggle = (kind) => devices.setOn(kind, !store.state[kind].on);
   const chat = new Chat(store, call);
   new Lobby(store, levels, {join, toggle, retry: () => devices.open()});
   const why = new Why(call);
-  new Stage(store, levels, new Display(call), (subject) => why.open(subject));
-  new Controls(store, {mic: () => toggle('mic'), camera: () => toggle('camera'), share, leave});
+  new Stage(store, levels, new Display(call), (subject) => why.open(subject), (region) => call.moveTo(region).catch((error) => notify({title: 'The place could not be changed.', text: error.message})));
+  new Controls(store, {mic: () => toggle('mic'), camera: () => toggle('camera'), share, view: changeView, leave});
   bindDialogs(store, prefs);
   bindDeviceFields(store, prefs, devices);
   bindShortcuts(() => prefs.shortcuts && store.state.phase === Phase.CALL, {
     'm': () => toggle('mic'),
     'v': () => toggle('camera'),
     's': share,
+    'g': changeView,
     'c': () => chat.toggle(),
     'i': () => openDialog('invite'),
     '?': () => openDialog('help'),

@@ -20,16 +20,18 @@ export class Publisher {
   #sdk;
   #client;
   #onProblem;
+  #onPublished;
   #wanted = null;
   #current = null; // {publication, sending: {audio, video}}
   #running = null;
   #closed = false;
 
-  // onProblem(error) is called when the others do not receive what they should.
-  constructor(sdk, client, onProblem) {
+  // onProblem(error) is called when the others do not receive what they should, onPublished(publication) with each that the room has.
+  constructor(sdk, client, onProblem, onPublished) {
     this.#sdk = sdk;
     this.#client = client;
     this.#onProblem = onProblem;
+    this.#onPublished = onPublished;
   }
 
   // update takes the wanted state, {on, track} for each, and returns when the room has it; later calls replace earlier ones.
@@ -97,6 +99,7 @@ export class Publisher {
     }
     const current = {publication, sending};
     this.#current = current;
+    this.#onPublished(publication);
     publication.addEventListener('error', ({error}) => {
       if (!this.#closed && this.#current === current) this.#onProblem(error);
     });

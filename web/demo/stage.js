@@ -2,6 +2,8 @@
 
 import {byId} from './dom.js';
 import {bestGrid} from './layout.js';
+import {MixTile} from './mixtile.js';
+import {View} from './state.js';
 import {Tile} from './tile.js';
 
 const GAP = 10; // px between tiles; the same in call.css
@@ -11,17 +13,21 @@ export class Stage {
   #levels;
   #display;
   #onWhy;
+  #onMove;
+  #mix = null; // the MixTile, while it is shown
   #tiles = new Map();
   #stage = document.querySelector('.stage');
   #lists = {camera: byId('tiles'), screen: byId('screens')};
   #own = {track: null, mic: null, media: null};
 
-  // display is told of every tile with somebody else's picture; onWhy(subject) is called for who asks why one looks so.
-  constructor(store, levels, display, onWhy) {
+  // display is told of every tile with somebody else's picture; onWhy(subject) is called for who asks why one looks so,
+  // onMove(region) for who wants to be in another place of the mixed picture.
+  constructor(store, levels, display, onWhy, onMove) {
     this.#store = store;
     this.#levels = levels;
     this.#display = display;
     this.#onWhy = onWhy;
+    this.#onMove = onMove;
     byId('sound').addEventListener('click', () => this.#turnOnSound());
     const observer = new ResizeObserver(() => this.#arrange());
     observer.observe(this.#stage);
@@ -31,7 +37,8 @@ export class Stage {
 
   #render(state) {
     byId('sound').hidden = !state.soundBlocked;
-    const wanted = state.self ? this.#describe(state) : [];
+    const mixed = state.self !== null && state.view === View.MIXED && state.mix !== null;
+    const wanted = state.self ? this.#describe(state).filter(({kind}) => !mixed || kind === 'screen') : [];
     const keys = new Set(wanted.map((tile) => tile.key));
     let changed = false;
     for (const [key, tile] of this.#tiles) {
@@ -55,11 +62,28 @@ export class Stage {
       last[kind] = tile.element;
       if (!description.own && description.stream && description.video !== 'none') this.#display.watch(tile.element, description.stream);
     }
-    const alone = wanted.length > 0 && state.people.length === 0;
+    if (this.#renderMix(mixed, state)) changed = true;
+    const alone = state.self !== null && state.people.length === 0;
     byId('alone').hidden = !alone;
     this.#stage.classList.toggle('is-alone', alone);
     this.#stage.classList.toggle('with-screen', this.#lists.screen.childElementCount > 0);
     if (changed) this.#arrange();
+  }
+
+  // #renderMix shows the mixed picture among the people's tiles, or takes it away, and tells whether that changed something.
+  #renderMix(mixed, state) {
+    const before = this.#mix;
+    if (!mixed) {
+      before?.remove();
+      this.#mix = null;
+      return before !== null;
+    }
+    this.#mix ??= new MixTile(this.#onMove, () => this.#store.set({soundBlocked: true}), this.#onWhy);
+    if (!before) this.#lists.camera.append(this.#mix.element);
+    const names = new Map(state.streams.map(({id, owner}) => [id, state.people.find((person) => person.id === owner)?.name]));
+    if (state.mix.own) names.set(state.mix.own, state.self.name);
+    this.#mix.show(state.mix, names);
+    return before === null;
   }
 
   // #place puts a new element behind its neighbour in the list of descriptions; one that is there already is not touched,
@@ -101,6 +125,7 @@ export class Stage {
 
   #turnOnSound() {
     for (const tile of this.#tiles.values()) tile.unmute();
+    this.#mix?.unmute();
     this.#levels.resume();
     this.#store.set({soundBlocked: false});
   }

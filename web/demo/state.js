@@ -31,6 +31,9 @@ export const MESSAGES_KEPT = 500;
 // Phase says which of the page's screens is shown.
 export const Phase = Object.freeze({LOBBY: 'lobby', JOINING: 'joining', CALL: 'call', ENDED: 'ended'});
 
+// View says whether the others are seen one by one, or all in one picture that the server mixes.
+export const View = Object.freeze({GALLERY: 'gallery', MIXED: 'mixed'});
+
 export function initialState(prefs, address) {
   return {
     phase: Phase.LOBBY,
@@ -43,6 +46,8 @@ export function initialState(prefs, address) {
     self: null, // {id, name} while in a room
     people: [], // the others: {id, name}
     streams: [], // what the others send: see call.js
+    view: View.GALLERY,
+    mix: null, // the mixed picture that the server offers: see mixing.js
     mic: {on: false, track: null, problem: null},
     camera: {on: false, track: null, problem: null},
     opening: false, // the browser is being asked for camera and microphone

@@ -124,6 +124,31 @@ export class ConferenceClient extends EventTarget {
     await this.#request('send', {message, to: participantId ?? 'all'});
   }
 
+  // mix takes a stream that this page publishes, or any for an admin, into the mixed stream with that label. stream is a Publication, a
+  // RemoteStream, or an id.
+  async mix(stream, label = 'common') {
+    await this.#control('mix', stream, label);
+  }
+
+  async unmix(stream, label = 'common') {
+    await this.#control('unmix', stream, label);
+  }
+
+  // region gives the id of the region that the stream is shown in.
+  async region(stream, label = 'common') {
+    return (await this.#control('region', stream, label)).data.region;
+  }
+
+  // setRegion moves a stream to a region, whose stream takes its place.
+  async setRegion(stream, region, label = 'common') {
+    await this.#control('setregion', stream, label, {region});
+  }
+
+  #control(method, stream, view, more) {
+    this.#mustBeJoined();
+    return this.#request(method, {stream: stream?.id ?? stream, view, ...more});
+  }
+
   // leave ends the conference for this page; it resolves when the server knows, or after two seconds.
   async leave() {
     this.#mustBeJoined();
@@ -355,6 +380,7 @@ export class ConferenceClient extends EventTarget {
     const changed = stream._update(info);
     switch (field) {
       case 'activeInput':
+        if ('activeInput' in stream) stream.activeInput = info.info.activeInput;
         stream.dispatchEvent(new ActiveAudioInputChangeEvent('activeaudioinputchange', {activeAudioInputStreamId: info.info.activeInput ?? value}));
         return;
       case 'video.layout':

@@ -266,6 +266,11 @@ export class RemoteStream<Events extends RemoteStreamEvents = RemoteStreamEvents
   mediaStream: MediaStream | undefined;
 }
 
+/** Portico: a region of a mixed stream, and the id of the stream that is shown there. The parts of area are fractions of the picture, "n/d". */
+export interface MixedRegion {
+  readonly stream?: string;
+  readonly region: {readonly id: string; readonly shape: 'rectangle'; readonly area: {readonly left: string; readonly top: string; readonly width: string; readonly height: string}};
+}
 export interface RemoteMixedStreamEvents extends RemoteStreamEvents {
   activeaudioinputchange: ActiveAudioInputChangeEvent;
   layoutchange: LayoutChangeEvent;
@@ -274,8 +279,10 @@ export class RemoteMixedStream extends RemoteStream<RemoteMixedStreamEvents> {
   protected constructor();
   /** Portico: the view it is of. */
   readonly label: string;
-  /** Portico: where its inputs are, once the server has told of a change. */
-  layout?: any;
+  /** Portico: where its inputs are, newest word of the server. */
+  layout: readonly MixedRegion[];
+  /** Portico: id of the stream that was the loudest last; "unknown" when there was none. */
+  activeInput: string;
 }
 
 // ---- Sessions ----
@@ -482,5 +489,15 @@ export class ConferenceClient extends TypedEventTarget<ConferenceClientEvents> {
   createSendStream(): Promise<SendStream>;
   /** Sends any JSON value to one participant, or to all, the sender included. */
   send(message: any, participantId?: string): Promise<void>;
+  /**
+   * Portico: takes a stream of this page's, for an admin any, into the mixed stream with that label ("common" by default), and out of it again.
+   * After `restored` a publication has to be mixed again.
+   */
+  mix(stream: Publication | RemoteStream | string, label?: string): Promise<void>;
+  unmix(stream: Publication | RemoteStream | string, label?: string): Promise<void>;
+  /** Portico: the id of the region that the stream is shown in. */
+  region(stream: Publication | RemoteStream | string, label?: string): Promise<string>;
+  /** Portico: moves the stream to a region, whose stream takes its place. */
+  setRegion(stream: Publication | RemoteStream | string, region: string, label?: string): Promise<void>;
   leave(): Promise<void>;
 }

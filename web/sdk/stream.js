@@ -177,5 +177,7 @@ export class RemoteMixedStream extends RemoteStream {
   constructor(info) {
     super(info);
     this.label = info.info.label;
+    this.layout = info.info.layout ?? [];
+    this.activeInput = info.info.activeInput;
   }
 }

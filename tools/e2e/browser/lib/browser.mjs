@@ -1,7 +1,8 @@
 // Chromium through playwright-core, which lives in the build folder and not beside these files.
 
-import {mkdir} from 'node:fs/promises';
+import {mkdir, mkdtemp, rm} from 'node:fs/promises';
 import {createRequire} from 'node:module';
+import os from 'node:os';
 import path from 'node:path';
 import {fileURLToPath} from 'node:url';
 
@@ -17,14 +18,29 @@ const FLAGS = [
 ];
 const FAKE_DEVICES = ['--use-fake-device-for-media-stream=fps=15', '--use-fake-ui-for-media-stream'];
 
+const settings = (devices, flags) => ({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  // Playwright's own list keeps the rest of the noise down; sound must not be switched off for these tests.
+  ignoreDefaultArgs: ['--mute-audio'],
+  args: [...FLAGS, ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), ...(devices ? FAKE_DEVICES : []), ...flags],
+});
+
 // launch starts a browser of its own. devices false leaves out the fake camera and the fake permission.
 export function launch({devices = true, flags = []} = {}) {
-  return chromium.launch({
-    executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-    // Playwright's own list keeps the rest of the noise down; sound must not be switched off for these tests.
-    ignoreDefaultArgs: ['--mute-audio'],
-    args: [...FLAGS, ...(process.getuid?.() === 0 ? ['--no-sandbox'] : []), ...(devices ? FAKE_DEVICES : []), ...flags],
-  });
+  return chromium.launch(settings(devices, flags));
+}
+
+// launchProfile starts a browser with one context, that of a new profile: some flags are preferences, which other contexts do not have.
+export async function launchProfile({devices = true, flags = []} = {}) {
+  const folder = await mkdtemp(path.join(os.tmpdir(), 'portico-profile-'));
+  const context = await chromium.launchPersistentContext(folder, {viewport: {width: 1280, height: 800}, ...settings(devices, flags)});
+  return {
+    newContext: () => context,
+    async close() {
+      await context.close();
+      await rm(folder, {recursive: true, force: true});
+    },
+  };
 }
 
 // openPage opens a page in a context of its own and collects what must not happen on it: exceptions, and errors in the

@@ -50,7 +50,7 @@ function nextChange() {
 }
 
 export function tiles(page) {
-  return page.$$eval('.tile', (elements) => elements.map((element) => ({
+  return page.$$eval('.tile:not(.mix)', (elements) => elements.map((element) => ({
     ...element.dataset,
     own: element.dataset.own === 'yes',
     name: element.querySelector('.name').textContent,
