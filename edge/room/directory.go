@@ -44,9 +44,10 @@ type entry struct {
 	ready      chan struct{}
 	controller *controller
 	err        error
-	joining    int         // joins under way, which keep the room from ending
-	joins      int         // joins ever begun: tells whether one came in between
-	linger     *time.Timer // ends the room when it fires and the room is idle
+	joining    int           // joins under way, which keep the room from ending
+	joins      int           // joins ever begun: tells whether one came in between
+	linger     *time.Timer   // ends the room when it fires and the room is idle
+	ending     chan struct{} // closed when it has ended; nil: it has not begun to
 }
 
 // NewDirectory makes an empty Directory. Close ends it.
@@ -74,9 +75,19 @@ func (d *Directory) Join(ctx context.Context, j Join) (Joined, error) {
 	return e.controller.join(ctx, j)
 }
 
-// enter finds or wakes a room and keeps it from ending until entered is called.
+// enter finds or wakes a room and keeps it from ending until entered is called. One that is ending has to be gone first: what it has
+// opened has the names that the new one needs.
 func (d *Directory) enter(ctx context.Context, id string) (*entry, error) {
 	d.mu.Lock()
+	for e := d.rooms[id]; e != nil && e.ending != nil && !d.closed; e = d.rooms[id] {
+		d.mu.Unlock()
+		select {
+		case <-e.ending:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		d.mu.Lock()
+	}
 	if d.closed {
 		d.mu.Unlock()
 		return nil, portalproto.ErrJoinFailed
@@ -168,7 +179,7 @@ func (d *Directory) check(id string, e *entry) {
 
 // arm (under mu) sets the timer after which an idle room ends.
 func (d *Directory) arm(id string, e *entry) {
-	if d.rooms[id] != e {
+	if d.rooms[id] != e || e.ending != nil {
 		return
 	}
 	if e.linger != nil {
@@ -182,7 +193,7 @@ func (d *Directory) arm(id string, e *entry) {
 func (d *Directory) expire(id string, e *entry) {
 	d.mu.Lock()
 	joins, c := e.joins, e.controller
-	if d.rooms[id] != e || e.joining > 0 || c == nil {
+	if d.rooms[id] != e || e.joining > 0 || e.ending != nil || c == nil {
 		d.mu.Unlock()
 		return
 	}
@@ -192,24 +203,31 @@ func (d *Directory) expire(id string, e *entry) {
 		return
 	}
 	d.mu.Lock()
-	if d.closed || d.rooms[id] != e || e.joins != joins {
+	if d.closed || d.rooms[id] != e || e.joins != joins || e.ending != nil {
 		d.mu.Unlock()
 		return
 	}
-	delete(d.rooms, id)
+	e.ending = make(chan struct{})
 	d.closing.Add(1)
 	d.mu.Unlock()
 	defer d.closing.Done()
 	c.close()
 	c.log.Info("room ended")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.rooms[id] == e { // else the Directory was closed meanwhile
+		delete(d.rooms, id)
+	}
+	close(e.ending)
 }
 
 // find is the controller of an active room, or nil.
 func (d *Directory) find(id string) *controller {
 	d.mu.Lock()
 	e := d.rooms[id]
+	ending := e != nil && e.ending != nil
 	d.mu.Unlock()
-	if e == nil {
+	if e == nil || ending {
 		return nil
 	}
 	select {

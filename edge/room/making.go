@@ -54,7 +54,8 @@ func (m *machine) mixedSource(s subscribed, v *view, owner string) (subscribed, 
 }
 
 // forwardSource is source for a published track. One that adapts takes the size that is asked for as that at which it is shown, which
-// may be any. What has to be made does not adapt: it gets that size if it can be had.
+// may be any. What has to be made, perhaps only because the client offers no codec of the source's, does not adapt: it gets that size if
+// it can be had.
 func (m *machine) forwardSource(s subscribed, track conference.Track, adapts bool) (subscribed, string) {
 	making, detail := m.making(track, s.request, false)
 	if adapts {
@@ -64,7 +65,9 @@ func (m *machine) forwardSource(s subscribed, track conference.Track, adapts boo
 		switch {
 		case wrong == "" && free.forwards(track):
 			s.source.Adapt, s.source.Display = true, s.request.Wanted.Resolution
-			making, detail = free, ""
+			if detail != "" {
+				making, detail = free, ""
+			}
 		case detail != "":
 			making, detail = free, wrong
 		}

@@ -37,6 +37,9 @@ type MixerSpec struct {
 type Mix struct {
 	Inputs []MixInput   // in the order of mixing
 	Scene  layout.Scene // who is shown where; of a view with video
+	// Resets counts how often regions or the layout were set: each time it is forgotten who was the loudest, so that whoever is gets
+	// told anew (rooms-and-media 5.5).
+	Resets int
 }
 
 // MixInput is one forward stream in a mix.
@@ -58,7 +61,8 @@ type Making struct {
 	// Formats are what it may be sent in: the first that the client offers is taken (portal protocol 8.6). Of a published track the
 	// source's own comes first if it will do. Empty: the source's own alone.
 	Formats []conference.Format
-	// Of video, as the subscriber asked; zero values stand for what the source has.
+	// Of video, as the subscriber asked; zero values stand for what the source has. Resolution is no reason to make a track that
+	// adapts, and its size when it has to be made.
 	Resolution       conference.Resolution
 	Framerate        float64 // pictures a second
 	Bitrate          string  // a factor ("x0.8") or kbit/s; see conference.MixedBitrate and TranscodedBitrate

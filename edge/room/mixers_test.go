@@ -1,12 +1,14 @@
 package room
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"portico/shared/conference"
 	"portico/shared/jsonvalue"
@@ -22,6 +24,8 @@ type fakeMixers struct {
 	told   int            // how often any was told
 	closed []string
 	notYet error // the answer of Ready
+
+	closing, goOn chan struct{} // if set, Close tells and waits
 }
 
 type fakeMixer struct {
@@ -50,6 +54,10 @@ func (m *fakeMixer) Ready() error {
 }
 
 func (m *fakeMixer) Close() {
+	if m.of.goOn != nil {
+		m.of.closing <- struct{}{}
+		<-m.of.goOn
+	}
 	m.of.mu.Lock()
 	defer m.of.mu.Unlock()
 	m.of.closed = append(m.of.closed, m.stream)
@@ -272,4 +280,37 @@ func TestNotReady(t *testing.T) {
 		"Target video stream does NOT satisfy:Framerate is not acceptable")
 	h.mixers.notYet = nil
 	wantText(t, "then", h.watch(portalproto.Wanted{}), "<nil>")
+}
+
+// TestComingBackWhileTheRoomEnds: the mixed streams of the room that ends are gone before those of the new one, which have the same
+// names, are opened.
+func TestComingBackWhileTheRoomEnds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newMixingHouse(t, nil)
+		h.mixers.closing, h.mixers.goOn = make(chan struct{}), make(chan struct{})
+		h.d.Leave(t.Context(), roomID, "watcher")
+		<-h.mixers.closing // the time has passed
+		joined := make(chan error)
+		go func() {
+			_, err := h.d.Join(t.Context(), Join{Room: roomID, Participant: "b", Role: "presenter", Member: &fakeMember{}})
+			joined <- err
+		}()
+		gaveUp, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := h.d.Join(gaveUp, Join{Room: roomID, Participant: "c", Role: "presenter", Member: &fakeMember{}}); err == nil {
+			t.Error("joined a room that ends")
+		}
+		synctest.Wait()
+		if n := len(h.mixers.specs); n != 1 {
+			t.Errorf("%d views were opened while the first was there", n)
+		}
+		close(h.mixers.goOn)
+		if err := <-joined; err != nil {
+			t.Error(err)
+		}
+		if n := len(h.mixers.specs); n != 2 {
+			t.Errorf("%d views were opened", n)
+		}
+		h.mixers.goOn = nil // the end of the test closes the room
+	})
 }

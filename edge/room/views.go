@@ -19,6 +19,7 @@ type view struct {
 	places  layout.Arrangement // of the inputs that have video
 	scene   layout.Scene       // of places, as it was told last
 	loudest string             // the mixer's last word; "" when its next one counts whatever it is
+	resets  int                // how often somebody has asked for another arrangement
 }
 
 // newViews are the room's views without inputs. Of several with one label the last counts (rooms-and-media 1.2). faults are the
@@ -152,7 +153,7 @@ func (m *machine) mixedAnew(p *publication) {
 // mixed follows every change of a view: its mixer is told all that is in it, and when it looks otherwise, everyone is told how.
 func (m *machine) mixed(v *view) {
 	scene := v.places.Scene()
-	m.effects = append(m.effects, effect{view: v.config.Label, mix: &Mix{Inputs: m.inputsOf(v), Scene: scene}})
+	m.effects = append(m.effects, effect{view: v.config.Label, mix: &Mix{Inputs: m.inputsOf(v), Scene: scene, Resets: v.resets}})
 	if slices.Equal(scene, v.scene) {
 		return
 	}
@@ -255,6 +256,7 @@ func (m *machine) rearrange(v *view, places layout.Arrangement, err error) error
 		return portalproto.ErrNoVideoMixer
 	}
 	v.places, v.loudest = places, ""
+	v.resets++
 	m.mixed(v)
 	return nil
 }
@@ -283,7 +285,7 @@ func (m *machine) clear(v *view) {
 	}
 	v.inputs, v.places, v.scene, v.loudest = nil, v.empty, nil, ""
 	v.stream.Layout, v.stream.ActiveInput = jsonvalue.OfArray(), unknown
-	m.effects = append(m.effects, effect{view: v.config.Label, mix: &Mix{}})
+	m.effects = append(m.effects, effect{view: v.config.Label, mix: &Mix{Resets: v.resets}})
 }
 
 // openMixers makes the views known to whatever mixes them.

@@ -167,6 +167,9 @@ func TestL_16_LayoutsOfOperators(t *testing.T) {
 	wantAll(t, "L16c: unchanged", h.events())
 	wantText(t, "L16", change(h.scene("a b", 1)), "<nil>")
 	wantAll(t, "L16", h.events(), "layout a:S1@0/4,0/1,1/4 b:-@1/4,0/1,1/4")
+	if n := h.last(common).Resets; n != 1 {
+		t.Errorf("L16: the mixer was told of %d resets", n)
+	}
 	h.mix(2)
 	wantAll(t, "L16", h.events(), "layout a:S1@0/4,0/1,1/4 b:S2@1/4,0/1,1/4")
 	h.mix(3)
@@ -277,8 +280,14 @@ func TestL_19_LoudestBecomesPrimary(t *testing.T) {
 	}
 	wantAll(t, "the same again", h.speaks(3))
 	wantAll(t, "one that is not mixed", h.speaks(6))
+	if n := h.last(common).Resets; n != 0 {
+		t.Errorf("%d resets when nobody has moved anything", n)
+	}
 	wantText(t, "move", h.do(2, portalproto.SetRegion, "1"), "<nil>")
 	h.events()
+	if n := h.last(common).Resets; n != 1 {
+		t.Errorf("the mixer was told of %d resets", n)
+	}
 	if got := h.speaks(3); len(got) != 2 || got[0] != "active S3" || h.shown() != "S3 S2 S1 S4 S5 - - - -" {
 		t.Errorf("after a move whoever speaks counts anew: %v, shown %s", got, h.shown())
 	}

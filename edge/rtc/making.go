@@ -96,13 +96,14 @@ func (l *mline) choose(s *section, converter Converter) choice {
 	return choice{}
 }
 
-// differs tells whether the picture asked for is another one than the source has.
+// differs tells whether the picture asked for is another one than the source has. To one that adapts the size is no reason: it is where
+// the picture is shown.
 func (l *mline) differs() bool {
 	m := &l.making
 	if l.kind != conference.Video {
 		return false
 	}
-	if m.Resolution.Width > 0 && m.Resolution.Height > 0 {
+	if !l.adapts && m.Resolution.Width > 0 && m.Resolution.Height > 0 {
 		if width, height := l.feed.encoding.Size(); (conference.Resolution{Width: width, Height: height}) != m.Resolution {
 			return true
 		}

@@ -86,48 +86,74 @@ test('three people, as they come, speak, change places and go', async () => {
   }
 });
 
+// look has a page subscribe to a stream of a room, the mixed one or the first other, in a codec and a size, and gives what it then sees at
+// two places of the picture: {size, codec, left, right}.
+async function look(room, {mixed, codec, width, height}) {
+  const page = await openPage(browser, `${portico.address}/?room=elsewhere`);
+  const seen = await page.evaluate(async ([token, wanted, patience]) => {
+    const sdk = await import('/sdk/portico.js');
+    const client = new sdk.ConferenceClient();
+    const {remoteStreams} = await client.join(token);
+    const stream = remoteStreams.find((s) => wanted.mixed === s instanceof sdk.RemoteMixedStream);
+    const offered = stream.extraCapabilities.video.resolutions.map((size) => `${size.width}x${size.height}`);
+    const subscription = await client.subscribe(stream, {
+      audio: true, video: {codecs: [{name: wanted.codec}], resolution: {width: wanted.width, height: wanted.height}},
+    }).catch((error) => {
+      throw new Error(`${error.message}; offered are ${offered}`);
+    });
+    const video = document.createElement('video');
+    video.muted = true;
+    video.srcObject = subscription.stream;
+    video.play();
+    const canvas = new OffscreenCanvas(1, 1);
+    const context = canvas.getContext('2d', {willReadFrequently: true});
+    const at = (x, y) => [...context.getImageData(canvas.width * x, canvas.height * y, 1, 1).data.slice(0, 3)];
+    const deadline = performance.now() + patience;
+    let result;
+    do {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      if (!video.videoWidth) continue;
+      [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
+      context.drawImage(video, 0, 0);
+      result = {size: [video.videoWidth, video.videoHeight], left: at(0.25, 0.25), right: at(0.75, 0.25)};
+    } while (performance.now() < deadline && !(result && Math.max(...result.left) > 120 && Math.max(...result.right) > 120));
+    const report = await subscription.getStats();
+    const inbound = [...report.values()].find(({type, kind}) => type === 'inbound-rtp' && kind === 'video');
+    await client.leave();
+    return {...result, codec: report.get(inbound.codecId)?.mimeType};
+  }, [await portico.token(room, 'viewer'), {mixed, codec, width, height}, 2 * PATIENCE]);
+  assert.deepEqual(seen.size, [width, height], JSON.stringify(seen));
+  assert.equal(seen.codec.toLowerCase(), `video/${codec}`);
+  assert.deepEqual(page.faults, []);
+  await page.close();
+  return seen;
+}
+
+function assertColour(seen, name, side) {
+  assert.ok(PEOPLE[name].rgb.every((part, index) => Math.abs(part - seen[side][index]) < NEAR), `${name}: ${JSON.stringify(seen)}`);
+}
+
 for (const codec of ['h264', 'vp9', 'vp8']) {
   test(`the mixed picture in ${codec}, smaller than it is`, async () => {
     const room = `mixed-${codec}`;
     const pages = [await come(room, 'Ann'), await come(room, 'Bob')];
-    const token = await portico.token(room, 'viewer');
-    const watcher = await openPage(browser, `${portico.address}/?room=elsewhere`);
-    const seen = await watcher.evaluate(async ([text, name, patience]) => {
-      const sdk = await import('/sdk/portico.js');
-      const client = new sdk.ConferenceClient();
-      const {remoteStreams} = await client.join(text);
-      const mixed = remoteStreams.find((stream) => stream instanceof sdk.RemoteMixedStream);
-      const resolution = mixed.extraCapabilities.video.resolutions.find(({width, height}) => width === 320 && height === 240);
-      const subscription = await client.subscribe(mixed, {audio: true, video: {codecs: [{name}], resolution}});
-      const video = document.createElement('video');
-      video.muted = true;
-      video.srcObject = subscription.stream;
-      video.play();
-      const canvas = new OffscreenCanvas(1, 1);
-      const context = canvas.getContext('2d', {willReadFrequently: true});
-      const at = (x, y) => [...context.getImageData(canvas.width * x, canvas.height * y, 1, 1).data.slice(0, 3)];
-      const deadline = performance.now() + patience;
-      let result;
-      do {
-        await new Promise((resolve) => setTimeout(resolve, 100));
-        if (!video.videoWidth) continue;
-        [canvas.width, canvas.height] = [video.videoWidth, video.videoHeight];
-        context.drawImage(video, 0, 0);
-        result = {size: [video.videoWidth, video.videoHeight], left: at(0.25, 0.25), right: at(0.75, 0.25)};
-      } while (performance.now() < deadline && !(result && result.left[0] > 120 && result.right[1] > 120));
-      const report = await subscription.getStats();
-      const inbound = [...report.values()].find(({type, kind}) => type === 'inbound-rtp' && kind === 'video');
-      await client.leave();
-      return {...result, codec: report.get(inbound.codecId)?.mimeType};
-    }, [token, codec, 2 * PATIENCE]);
-    assert.deepEqual(seen.size, [320, 240], JSON.stringify(seen));
-    assert.equal(seen.codec.toLowerCase(), `video/${codec}`);
-    for (const [name, side] of [['Ann', 'left'], ['Bob', 'right']]) {
-      assert.ok(PEOPLE[name].rgb.every((part, index) => Math.abs(part - seen[side][index]) < NEAR), `${name}: ${JSON.stringify(seen)}`);
-    }
-    for (const page of [...pages, watcher]) {
+    const seen = await look(room, {mixed: true, codec, width: 320, height: 240});
+    assertColour(seen, 'Ann', 'left');
+    assertColour(seen, 'Bob', 'right');
+    for (const page of pages) {
       assert.deepEqual(page.faults, []);
       await page.close();
     }
   });
 }
+
+test('one person’s picture in another codec and size', async () => {
+  const page = await come('transcoded', 'Cid');
+  await page.waitForFunction(() => document.querySelector('.tile[data-own=yes][data-video=on]'));
+  for (const [codec, width, height] of [['h264', 320, 180], ['vp9', 480, 270]]) {
+    const seen = await look('transcoded', {mixed: false, codec, width, height});
+    assertColour(seen, 'Cid', 'left');
+    assertColour(seen, 'Cid', 'right');
+  }
+  assert.deepEqual(page.faults, []);
+});
