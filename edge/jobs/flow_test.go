@@ -131,6 +131,46 @@ func TestLoudest(t *testing.T) {
 	waitFor(t, "the job's end", func() bool { return len(r.relays[0].present()) == 0 })
 }
 
+// TestLoudestAfterAReset: when regions were set, whoever is the loudest is told again, though it be the same; not what a relay says that
+// does not know of it yet.
+func TestLoudestAfterAReset(t *testing.T) {
+	r := newRig(t, 1)
+	told := make(chan string, 10)
+	m := r.mixer(func(stream string) { told <- stream })
+	mix := r.mixOf("alice", "bob")
+	m.Update(mix)
+	ordered := func(resets uint64) func(o *relayproto.Order) bool {
+		return func(o *relayproto.Order) bool {
+			return len(o.Inputs) == 2 && o.Inputs[1].Audio != nil && o.Resets == resets
+		}
+	}
+	say := func(job *fakeJob, revision uint64, active string) {
+		job.say(relayproto.Message{Report: &relayproto.Report{Revision: revision, Active: active}})
+	}
+	job, before := r.relays[0].wait("the sound", ordered(0))
+	say(job, before.Revision, "S-alice")
+	if got := <-told; got != "S-alice" {
+		t.Errorf("told %s", got)
+	}
+	for i := range 2 {
+		mix.Resets++
+		m.Update(mix)
+		_, o := r.relays[0].wait("the reset", ordered(uint64(i)+1))
+		say(job, before.Revision, "S-bob") // from before
+		say(job, o.Revision, "")
+		say(job, o.Revision, "S-alice")
+		say(job, o.Revision, "S-alice")
+		if got := <-told; got != "S-alice" {
+			t.Errorf("after a reset: told %s", got)
+		}
+		before = o
+	}
+	say(job, before.Revision, "S-bob")
+	if got := <-told; got != "S-bob" {
+		t.Errorf("told %s", got)
+	}
+}
+
 // TestTapsFitTheirRegions: a picture is taken as large as its region is, and not at all where it is not shown.
 func TestTapsFitTheirRegions(t *testing.T) {
 	r := newRig(t, 1)

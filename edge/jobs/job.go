@@ -33,7 +33,10 @@ type job struct {
 	run      *run
 	keeper   *keeper           // keeps the job on a relay; nil: it is not wanted
 	idle     int               // counts the times that it became idle
-	active   string            // the input that was the loudest
+	idles    bool              // it is, and the keeper stays for a while
+	active   string            // the input that was the loudest; empty: whoever is told next counts
+	resets   int               // of the mix, as last ordered,
+	since    uint64            // and the revision of the first order with it
 	refused  map[key]time.Time // outputs that the relays could not make, and when
 	revision uint64
 	ended    bool
@@ -61,7 +64,7 @@ type output struct {
 	number  int
 	key     key
 	ordered uint64  // revision of the first order with it, 0 before
-	proven  bool    // a relay has carried that out
+	proven  bool    // a relay has made it
 	refused string  // why the relays cannot make it; empty: they can, as far as is known
 	trouble string  // what a relay last said of it
 	coming  *stream // by which it comes from the present relay, nil without
@@ -200,20 +203,24 @@ func (x *job) review() {
 		}
 	}
 	x.made.Store(int64(len(x.outputs)))
-	switch {
-	case x.wanted() && x.keeper == nil:
+	switch wanted := x.wanted(); {
+	case wanted && x.keeper == nil:
+		x.idles = false
 		x.start()
-	case !x.wanted() && x.keeper != nil:
+	case wanted:
+		x.idles = false
+	case x.keeper != nil && !x.idles: // however much changes meanwhile, the time begins once
+		x.idles = true
 		x.idle++
 		turn := x.idle
 		time.AfterFunc(x.jobs.options.Linger, func() {
 			_ = x.loop.Post(func() { // refused when it has ended
-				if x.idle == turn && !x.wanted() {
+				if x.idle == turn && x.idles {
 					x.stop()
 				}
 			})
 		})
-	case !x.wanted() && x.source != "":
+	case x.keeper == nil && x.source != "":
 		x.stop()
 	}
 	if x.run != nil {
@@ -231,7 +238,7 @@ func (x *job) wanted() bool {
 	if !x.vad() {
 		return false
 	}
-	for i := range x.mix.Inputs {
+	for i := range x.listed() {
 		if x.mix.Inputs[i].Audio != "" {
 			return true
 		}
@@ -264,6 +271,7 @@ func (x *job) start() {
 
 // stop ends that; a transcoding that nobody has is then no more.
 func (x *job) stop() {
+	x.idles = false
 	if k := x.keeper; k != nil {
 		x.keeper = nil
 		k.cancel()
@@ -334,7 +342,7 @@ func (x *job) inMix(participant string) bool {
 	if participant == "" {
 		return false
 	}
-	for i := range x.mix.Inputs {
+	for i := range x.listed() {
 		if in := &x.mix.Inputs[i]; in.Participant == participant && in.Audio != "" {
 			return true
 		}

@@ -386,3 +386,23 @@ func TestTranscoding(t *testing.T) {
 		t.Error("the job is kept")
 	}
 }
+
+// TestIdleEndsThoughTheMixChanges: what goes on in a room does not keep a job that nobody wants.
+func TestIdleEndsThoughTheMixChanges(t *testing.T) {
+	r := newRig(t, 1)
+	m := r.mixer(nil)
+	m.Update(r.mixOf("alice"))
+	v := view(t, r.Jobs, r.media, mixed(conference.Video))
+	v.gets(1)
+	v.end()
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
+	for end := time.After(10 * time.Second); r.Stats().Mixes != 0; {
+		select {
+		case <-ticker.C:
+			m.Update(r.mixOf("alice"))
+		case <-end:
+			t.Fatal("the job goes on")
+		}
+	}
+}

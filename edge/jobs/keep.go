@@ -72,7 +72,7 @@ func (x *job) next(ctx context.Context, at *port, err error, except map[*relay]r
 	x.jobs.log.Warn("job has ended on its relay", "room", x.room(), "relay", at.relay.address, "err", err)
 	var no *refused
 	if !errors.As(err, &no) {
-		return false // the link is gone, and the pool knows
+		return at.link.Err() == nil // else the link is gone, and the pool knows
 	}
 	x.jobs.refusals.Add(1)
 	switch no.Reason {
@@ -110,8 +110,9 @@ func fault(refusals map[*relay]relayproto.Reason) bool {
 // refusedTime is how long an output that the relays cannot make is not asked for again.
 const refusedTime = time.Minute
 
-// leaveOut does without the newest output that no relay has ever made: a relay refuses the whole order for one that it cannot make, and
-// what one subscriber asks for must not cost the others theirs. It tells whether there was one. The job's Loop calls it.
+// leaveOut does without the newest output that no relay has ever made. A relay does without what it cannot make by itself, and refuses an
+// order of which nothing is left; should it refuse one for an output, what one subscriber asks for must not cost the others theirs. It
+// tells whether there was one. The job's Loop calls it.
 func (x *job) leaveOut(err error) bool {
 	var newest *output
 	for _, o := range x.outputs {
@@ -154,6 +155,9 @@ func (x *job) serve(ctx context.Context, at *port) error {
 	call, err := at.link.Call(short)
 	cancel()
 	if err != nil {
+		if ctx.Err() == nil && at.link.Err() == nil { // as many as it takes are there
+			return &refused{relayproto.Refusal{Reason: relayproto.Full, Detail: err.Error()}}
+		}
 		return err
 	}
 	r := &run{job: x, port: at, id: newID(), inputs: make(map[inputKey]*input), dirty: make(chan struct{}, 1)}

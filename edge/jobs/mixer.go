@@ -57,6 +57,9 @@ func (j *Jobs) OpenMixer(spec room.MixerSpec) room.Mixer {
 func (m *mixer) Update(mix room.Mix) {
 	if x := m.job; x != nil {
 		_ = x.loop.Post(func() { // refused when it has ended
+			if mix.Resets != x.mix.Resets {
+				x.active = ""
+			}
 			x.mix = mix
 			for h := range x.handles {
 				x.direct(h)

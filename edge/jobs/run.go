@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"sync/atomic"
+	"time"
 
 	"portico/edge/sfu"
 	"portico/edge/sfu/feedback"
@@ -17,15 +18,25 @@ import (
 
 // run is a job on one relay. The job's Loop owns what is not said to be otherwise.
 type run struct {
-	job      *job
-	port     *port
-	id       string // of the job, as the relay knows it
-	timeline feedback.Timeline
-	inputs   map[inputKey]*input
-	dirty    chan struct{} // one token: the order has changed
-	last     []byte        // the order as sent last, but for its revision
-	over     bool
+	job        *job
+	port       *port
+	id         string // of the job, as the relay knows it
+	timeline   feedback.Timeline
+	inputs     map[inputKey]*input
+	dirty      chan struct{} // one token: the order has changed
+	last       []byte        // the order as sent last, but for its revision
+	complaints map[string]complaint
+	over       bool
 }
+
+// complaint is what was wrong with an input, and when that was logged last.
+type complaint struct {
+	why string
+	at  time.Time
+}
+
+// complaintPause is how long nothing more is logged of an input, however its troubles change.
+const complaintPause = 10 * time.Second
 
 // begins makes the run the job's.
 func (r *run) begins(ctx context.Context) {
@@ -129,6 +140,7 @@ func (r *run) order() []byte {
 		return nil
 	}
 	o := relayproto.Order{Job: r.id, Room: x.room(), Kind: relayproto.Mix, Epoch: x.jobs.epoch, Inputs: r.listInputs(), Outputs: x.listOutputs()}
+	o.Resets = uint64(x.mix.Resets)
 	if x.spec == nil {
 		o.Kind = relayproto.Transcode
 	} else {
@@ -147,6 +159,9 @@ func (r *run) order() []byte {
 	}
 	r.last = raw
 	x.revision++
+	if x.mix.Resets != x.resets {
+		x.resets, x.since = x.mix.Resets, x.revision
+	}
 	for _, out := range x.outputs {
 		if out.ordered == 0 && out.coming != nil && out.refused == "" {
 			out.ordered = x.revision
@@ -190,15 +205,38 @@ func (r *run) reported(report *relayproto.Report) {
 	}
 	x.say(nil)
 	for _, o := range x.outputs {
-		o.proven = o.proven || o.ordered > 0 && o.ordered <= report.Revision
+		o.proven = o.proven || o.ordered > 0 && o.ordered <= report.Revision && !troubled(report, o)
 	}
+	r.complain(report.Inputs)
 	for i := range report.Outputs {
 		x.said(&report.Outputs[i])
 	}
-	if report.Active != "" && report.Active != x.active && x.vad() {
+	if report.Active != "" && report.Active != x.active && x.vad() && x.resets == x.mix.Resets && report.Revision >= x.since {
 		x.active = report.Active
 		x.spec.Active(report.Active)
 	}
+}
+
+// troubled tells whether a report says that something is wrong with an output.
+func troubled(report *relayproto.Report, o *output) bool {
+	id := strconv.Itoa(o.number)
+	return slices.ContainsFunc(report.Outputs, func(out relayproto.OutputReport) bool { return out.ID == id && out.Trouble != "" })
+}
+
+// complain logs what is wrong with inputs: they are their publishers' affair, and the mix goes on without them.
+func (r *run) complain(reports []relayproto.InputReport) {
+	complaints := make(map[string]complaint, len(reports))
+	for i := range reports {
+		in := &reports[i]
+		f := r.complaints[in.ID]
+		if in.Trouble != "" && in.Trouble != f.why && time.Since(f.at) > complaintPause {
+			f.at = time.Now()
+			r.job.jobs.log.Warn("input is not in the mix", "room", r.job.room(), "stream", in.ID, "why", in.Trouble)
+		}
+		f.why = in.Trouble
+		complaints[in.ID] = f
+	}
+	r.complaints = complaints // of inputs that are gone nothing is kept
 }
 
 // said takes what a relay reports of an output, and tells those who have it when that is bad news.

@@ -163,9 +163,13 @@ func (m *machine) mixed(v *view) {
 }
 
 func (m *machine) inputsOf(v *view) []MixInput {
+	published := make(map[string]*publication, len(m.streams)) // a large room changes often
+	for _, p := range m.streams {
+		published[p.stream.ID] = p
+	}
 	list := make([]MixInput, 0, len(v.inputs))
 	for _, id := range v.inputs {
-		if p := m.publication(id); p != nil {
+		if p := published[id]; p != nil {
 			list = append(list, mixInput(&p.stream, v.config.Video != nil))
 		}
 	}

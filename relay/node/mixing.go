@@ -23,7 +23,8 @@ func (n *Node) who() (*identity.Identity, error) {
 	case err != nil:
 		return nil, fmt.Errorf("cluster: %w", err)
 	case id.Role != identity.Relay:
-		return nil, fmt.Errorf("cluster.cert_file: %s is the certificate of an %s: make one with `portico cluster issue` for a relay", n.cfg.Cluster.Cert, id.Role)
+		return nil, fmt.Errorf("cluster.cert_file: %s is the certificate of an %s: make one with `portico cluster issue` for a relay",
+			n.cfg.Cluster.Cert, id.Role)
 	}
 	return id, nil
 }
@@ -31,7 +32,8 @@ func (n *Node) who() (*identity.Identity, error) {
 // startMixing opens the door for the edges and returns its address; "" when there is none.
 func (n *Node) startMixing() (string, error) {
 	if n.identity == nil {
-		n.log.Info("mixing is off: make this relay's files with portico cluster issue, and set cluster.ca_file, cluster.cert_file and cluster.key_file")
+		n.log.Info("mixing is off: make this relay's files with portico cluster issue, " +
+			"and set cluster.ca_file, cluster.cert_file and cluster.key_file")
 		return "", nil
 	}
 	conn, err := net.ListenPacket("udp", n.cfg.Link.Listen)
@@ -88,7 +90,8 @@ func (n *Node) describeMixing(reg *metrics.Registry) {
 		{Name: "portico_mixing_crashed_total", Help: "Jobs whose process died or was ended for what it did."},
 		{Name: "portico_mixing_refused_total", Help: "Jobs refused or given up, by reason.", Labels: []string{"reason"}},
 		{Name: "portico_mixing_packets_total", Help: "Packets passed to and from jobs.", Labels: []string{"direction"}},
-		{Name: "portico_mixing_dropped_packets_total", Help: "Packets to and from jobs that were lost in the relay.", Labels: []string{"direction"}},
+		{Name: "portico_mixing_dropped_packets_total", Help: "Packets to and from jobs that were lost in the relay.",
+			Labels: []string{"direction"}},
 	}, func(emit func(int, float64, ...string)) {
 		s := n.Mixing()
 		emit(0, float64(s.Links))

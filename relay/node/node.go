@@ -117,8 +117,8 @@ func publicIP(setting string) netip.Addr {
 	return conn.LocalAddr().(*net.UDPAddr).AddrPort().Addr().Unmap()
 }
 
-// Start opens the operators' page, then the TURN server, then the door for edges. When it fails it leaves nothing running, and its error is a line that says
-// what to do.
+// Start opens the operators' page, then the TURN server, then the door for edges. When it fails it leaves nothing running, and its error
+// is a line that says what to do.
 func (n *Node) Start(context.Context) error {
 	page, err := n.startAdmin()
 	if err != nil {

@@ -168,6 +168,7 @@ func (s *audioSide) send(o *audioOut, at, now int64) {
 		o.notice.set(e.err.Error())
 		return
 	}
+	o.notice.set("")
 	if e.used != s.tick {
 		e.used = s.tick
 		mix.voice = s.speaks(mix)
@@ -264,10 +265,18 @@ func (s *audioSide) replace(inputs []*audioIn, outs []*audioOut, vad bool) (left
 		}
 	}
 	s.inputs = slices.DeleteFunc(slices.Clone(inputs), func(a *audioIn) bool { return a.in == nil })
+	for _, o := range s.outs {
+		if !slices.Contains(outs, o) {
+			o.sender.close()
+		}
+	}
 	s.setOuts(outs)
 	s.vad = vad
 	if !vad {
 		s.active = ""
+	}
+	if len(outs) == 0 { // nobody sweeps then
+		s.closeEncoders()
 	}
 	for _, a := range s.inputs {
 		a.listen(vad || len(outs) > 0)
@@ -325,17 +334,30 @@ func (s *audioSide) setMuted(a *audioIn, muted bool) {
 	a.muted = muted
 }
 
+// forgetActive has it found out anew who is the loudest.
+func (s *audioSide) forgetActive() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mixer.ResetActive()
+	s.active = ""
+}
+
 func (s *audioSide) activeInput() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.active
 }
 
-// close is for when run has ended.
-func (s *audioSide) close() {
+func (s *audioSide) closeEncoders() {
 	for _, e := range s.encoders {
 		e.close()
 	}
+	clear(s.encoders)
+}
+
+// close is for when run has ended.
+func (s *audioSide) close() {
+	s.closeEncoders()
 	for _, o := range s.outs {
 		o.sender.close()
 	}

@@ -216,6 +216,36 @@ func TestActiveInput(t *testing.T) {
 	})
 }
 
+// TestActiveInputAfterAReset: nobody is, until a second has told who it is, though it be the same.
+func TestActiveInputAfterAReset(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &fakes{})
+		defer w.close()
+		w.order.View.VAD = true
+		w.talk("S1", "P", opusFormat, 440, loud)
+		w.order.Resets = 7
+		w.give()
+		w.run(2500 * time.Millisecond)
+		for range 2 {
+			w.order.Resets++
+			w.give()
+			w.run(500 * time.Millisecond)
+			if r := w.newest(); r.Active != "" || r.Revision != w.order.Revision {
+				t.Errorf("active right after a reset: %+v", r)
+			}
+			w.run(time.Second)
+			if got := w.newest().Active; got != "S1" {
+				t.Errorf("active: %q", got)
+			}
+			w.give() // no reset
+			w.run(100 * time.Millisecond)
+			if r := w.newest(); r.Active != "S1" || r.Revision != w.order.Revision {
+				t.Errorf("active after another order: %+v", r)
+			}
+		}
+	})
+}
+
 // TestNoClipping has sixteen loud inputs at once, of nobody who listens.
 func TestNoClipping(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -269,7 +299,7 @@ func TestClockDrift(t *testing.T) {
 				gaps++
 			}
 		}
-		s := w.job.inputs[0].audio.buf.Stats()
+		s := w.soundStats()
 		t.Logf("%d gaps, %+v", gaps, s)
 		if gaps > 8 || s.Drift < 150 || s.Drift > 250 || s.Delay > 80*time.Millisecond {
 			t.Errorf("%d gaps, drift %v, delay %v", gaps, s.Drift, s.Delay)

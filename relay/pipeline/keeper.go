@@ -15,6 +15,7 @@ const (
 	keepTick    = 20 * millisecond
 	rtcpEvery   = second
 	reportEvery = 2 * second
+	reportPause = 100 * millisecond // between two at least: an input can have something to tell with every picture
 )
 
 // keeper sends what is due by the clock besides media: RTCP, and the job's reports.
@@ -85,6 +86,10 @@ func (k *keeper) run() {
 		case <-alarm.at(next):
 		}
 		now := k.job.now()
+		due := now >= k.reportAt || now >= k.reportAt-reportEvery+reportPause && k.dirty.Load()
+		if due {
+			k.dirty.Store(false) // before anything is looked at: what changes from now on is told with the next
+		}
 		k.mu.Lock()
 		revision, inputs, outputs := k.revision, k.inputs, k.outputs
 		k.mu.Unlock()
@@ -92,13 +97,15 @@ func (k *keeper) run() {
 		if regular {
 			rtcpAt = now + rtcpEvery
 			for _, o := range outputs {
-				o.sender().report(now)
+				if s := o.sender(); s != nil {
+					s.report(now)
+				}
 			}
 		}
 		for i := range inputs {
 			k.feedback(&inputs[i], regular, now)
 		}
-		if k.dirty.Swap(false) || now >= k.reportAt {
+		if due {
 			k.report(revision, inputs, outputs, now)
 		}
 	}
@@ -183,7 +190,7 @@ func (k *keeper) measure(outputs []keptOutput, now int64) {
 			m = &meter{}
 		}
 		k.meters[o.output] = m
-		if due {
+		if due && o.sender() != nil {
 			m.take(o.output, length)
 		}
 	}

@@ -80,7 +80,7 @@ func lipSync(t *testing.T, sound, sight network) {
 		sum += off
 		n++
 	}
-	s := w.job.inputs[0].audio.buf.Stats()
+	s := w.soundStats()
 	t.Logf("%d claps: seen %.1f ms after they are heard, at most %.1f ms apart; sound is delayed by %v", n, float64(sum)/float64(n)/1e6,
 		float64(worst)/1e6, s.Delay)
 	if n < 8 || worst > 40*millisecond {

@@ -25,20 +25,25 @@ type input struct {
 // output is an output as it was ordered.
 type output struct {
 	spec   relayproto.Output
-	audio  *audioOut // one of the two
+	audio  *audioOut // one of the two; neither when it cannot be made, and notice says why
 	video  *videoOut
 	notice notice
 }
 
+// sender is nil when the output cannot be made.
 func (o *output) sender() *sender {
-	if o.video != nil {
+	switch {
+	case o.video != nil:
 		return o.video.sender
+	case o.audio != nil:
+		return o.audio.sender
 	}
-	return o.audio.sender
+	return nil
 }
 
 // Order carries out an order, all of which relayproto.Decode has let through: what is as it was goes on undisturbed, the rest begins,
-// changes or ends. It fails with *Error, and then nothing has changed.
+// changes or ends. An output that cannot be made is left out, and its reports say why. It fails with *Error, and then nothing has changed:
+// when the order makes no sense, or none of what it asks for can be done.
 func (j *Job) Order(o *relayproto.Order) error {
 	j.ordering.Lock()
 	defer j.ordering.Unlock()
@@ -57,10 +62,14 @@ func (j *Job) Order(o *relayproto.Order) error {
 	if first && j.video.stage == nil {
 		j.video.stage = j.newStage(o)
 	}
+	reset := !first && o.Resets > j.order.Resets
 	j.order = o
 	left := j.changeInputs(o)
-	j.setScene(o, scene)
-	left = append(left, j.audio.replace(soundsOf(j.inputs), audioOuts(outputs), o.View != nil && o.View.VAD)...)
+	j.setScene(scene, len(videoOuts(outputs)) > 0)
+	left = append(left, j.audio.replace(soundsOf(j.inputs), audioOuts(outputs), wantsActive(o))...)
+	if reset {
+		j.audio.forgetActive()
+	}
 	for _, a := range left {
 		a.close()
 	}
@@ -73,6 +82,9 @@ func (j *Job) Order(o *relayproto.Order) error {
 	}
 	return nil
 }
+
+// wantsActive tells whether it is to be reported who is the loudest.
+func wantsActive(o *relayproto.Order) bool { return o.View != nil && o.View.VAD }
 
 func bad(format string, args ...any) error {
 	return &Error{relayproto.BadOrder, fmt.Sprintf(format, args...)}
@@ -122,27 +134,28 @@ func (j *Job) newStage(o *relayproto.Order) stage {
 	return newMixed(o.View, j.options.Avatar)
 }
 
-// makeOutputs is the list of the order's outputs: those that there are, where they are as they were, and new ones. If one cannot be
-// made, none is.
+// makeOutputs is the list of the order's outputs: those that there are, where they are as they were, and new ones. One that cannot be
+// made is tried again with each order; if that is so of all, and there is nothing else to do, it fails with *Error.
 func (j *Job) makeOutputs(o *relayproto.Order) ([]*output, error) {
 	list := make([]*output, len(o.Outputs))
-	var fresh []*output
+	made, why := 0, ""
 	for i, spec := range o.Outputs {
-		if at := slices.IndexFunc(j.outputs, func(old *output) bool { return sameOutput(old.spec, spec) }); at >= 0 {
+		same := func(old *output) bool { return old.sender() != nil && sameOutput(old.spec, spec) }
+		if at := slices.IndexFunc(j.outputs, same); at >= 0 {
 			list[i] = j.outputs[at]
-			continue
+		} else {
+			list[i] = j.makeOutput(spec, o)
 		}
-		out, err := j.makeOutput(spec, o)
-		if err != nil {
-			for _, made := range fresh {
-				made.close()
-			}
-			return nil, err
+		if list[i].sender() != nil {
+			made++
+		} else {
+			why = list[i].notice.get()
 		}
-		list[i] = out
-		fresh = append(fresh, out)
 	}
-	for i, out := range list { // nothing fails any more
+	if made == 0 && len(list) > 0 && !wantsActive(o) {
+		return nil, &Error{relayproto.Unable, "output in " + why}
+	}
+	for i, out := range list {
 		out.spec = o.Outputs[i]
 		if out.video != nil {
 			out.video.setBitrate(&out.spec)
@@ -157,7 +170,8 @@ func sameOutput(a, b relayproto.Output) bool {
 	return a == b
 }
 
-func (j *Job) makeOutput(spec relayproto.Output, o *relayproto.Order) (*output, error) {
+// makeOutput makes a new output; one that cannot be made is neither sound nor video.
+func (j *Job) makeOutput(spec relayproto.Output, o *relayproto.Order) *output {
 	out := &output{spec: spec}
 	out.notice.changed = j.keeper.changed
 	var err error
@@ -179,19 +193,13 @@ func (j *Job) makeOutput(spec relayproto.Output, o *relayproto.Order) (*output, 
 		err = out.video.prepare()
 	}
 	if err != nil {
-		out.close()
-		return nil, &Error{relayproto.Unable, fmt.Sprintf("output in %s: %v", spec.Format.Codec, err)}
+		if out.video != nil {
+			out.video.close()
+		}
+		out.audio, out.video = nil, nil
+		out.notice.set(spec.Format.Codec + ": " + err.Error())
 	}
-	return out, nil
-}
-
-func (o *output) close() {
-	switch {
-	case o.video != nil:
-		o.video.close()
-	case o.audio != nil:
-		o.audio.sender.close()
-	}
+	return out
 }
 
 // prepare makes the encoder, if its size is known, or another to find out whether there is one.
@@ -310,9 +318,8 @@ func (v *videoSide) removeTile(in *input) {
 	}
 }
 
-// setScene shows the inputs where they belong, and has those decoded that somebody sees.
-func (j *Job) setScene(o *relayproto.Order, scene layout.Scene) {
-	watched := slices.ContainsFunc(o.Outputs, func(out relayproto.Output) bool { return out.Kind == conference.Video })
+// setScene shows the inputs where they belong, and has those decoded that somebody sees. watched: there is an output to see them in.
+func (j *Job) setScene(scene layout.Scene, watched bool) {
 	j.video.mu.Lock()
 	j.video.stage.setScene(scene)
 	seen := make(map[*input]bool)
@@ -347,9 +354,10 @@ func (j *Job) setFlows() {
 		}
 	}
 	for _, out := range j.outputs {
-		if out.video != nil {
+		switch {
+		case out.video != nil:
 			flows[out.spec.Flow] = out.video
-		} else {
+		case out.audio != nil:
 			flows[out.spec.Flow] = out.audio
 		}
 	}

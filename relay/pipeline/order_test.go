@@ -28,7 +28,7 @@ func TestOrdersThatAreRefused(t *testing.T) {
 		}{
 			"video codec": {func(o *relayproto.Order) { o.Outputs[0].ID, o.Outputs[0].Format.Codec = "w", "h265" }, relayproto.Unable},
 			"audio codec": {func(o *relayproto.Order) {
-				o.Outputs = append(o.Outputs, relayproto.Output{ID: "a", Flow: 99, Kind: conference.Audio, Format: conference.Format{Codec: "ilbc"}})
+				o.Outputs = []relayproto.Output{{ID: "a", Flow: 99, Kind: conference.Audio, Format: conference.Format{Codec: "ilbc"}}}
 			}, relayproto.Unable},
 			"scene":    {func(o *relayproto.Order) { o.Scene = []byte(`{"a":1}`) }, relayproto.BadOrder},
 			"job":      {func(o *relayproto.Order) { o.Job = "other" }, relayproto.BadOrder},
@@ -57,6 +57,99 @@ func TestOrdersThatAreRefused(t *testing.T) {
 	if err := j.Order(&relayproto.Order{}); err == nil {
 		t.Error("an order to a job that has ended")
 	}
+}
+
+// TestOutputsThatCannotBeMade: the rest is, and the reports say why.
+func TestOutputsThatCannotBeMade(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakes{}
+		w := newWorld(t, f)
+		defer w.close()
+		three(w)
+		e := w.watch(relayproto.Output{ID: "v", Format: vp8, Framerate: 30})
+		good := w.order.Outputs
+		h265, ilbc := conference.Format{Codec: "h265"}, conference.Format{Codec: "ilbc"}
+		w.order.Outputs = append(slices.Clone(good),
+			relayproto.Output{ID: "h", Flow: 98, Kind: conference.Video, Format: h265, Framerate: 60},
+			relayproto.Output{ID: "a", Flow: 99, Kind: conference.Audio, Format: ilbc})
+		for range 2 { // in the first order, and when there is something already
+			w.give()
+			w.job.Packet(relayproto.RTP(98), make([]byte, 12))
+			w.job.Packet(relayproto.RTCP(99), []byte{0x80, 206, 0, 0})
+			w.run(3 * time.Second)
+			seesThree(t, e, 0)
+			if v, h, a := w.outputReport("v"), w.outputReport("h"), w.outputReport("a"); v.Trouble != "" || v.Bitrate == 0 || h.Trouble == "" || a.Trouble == "" {
+				t.Errorf("%+v, %+v, %+v", v, h, a)
+			}
+		}
+		ours := int64(4)                            // codecs of the cameras and of the eye
+		if e.keys != 1 || f.open.Load() != ours+4 { // three decoders and an encoder
+			t.Errorf("%d key frames, %d codecs", e.keys, f.open.Load())
+		}
+		w.order.Outputs = w.order.Outputs[1:]
+		var refused *Error
+		if err := w.try(); !errors.As(err, &refused) || refused.Reason != relayproto.Unable {
+			t.Errorf("with nothing to do: %v", err)
+		}
+		w.order.View.VAD = true
+		w.give()
+		w.run(time.Second)
+		if w.newest().Revision != w.order.Revision || f.open.Load() != ours {
+			t.Errorf("to find out who is the loudest alone: %+v, %d codecs", w.newest(), f.open.Load())
+		}
+	})
+}
+
+// TestReportsAreFewHoweverMuchChanges: an input whose pictures have another size each time makes no report for each of them.
+func TestReportsAreFewHoweverMuchChanges(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, &fakes{})
+		defer w.close()
+		c := three(w)[0]
+		w.watch(relayproto.Output{ID: "v", Format: vp8, Framerate: 30})
+		w.give()
+		w.run(time.Second)
+		reports := func() int { w.mu.Lock(); defer w.mu.Unlock(); return len(w.reports) }
+		before := reports()
+		for i := range 90 {
+			c.resize(32+16*(i%2), 48)
+			w.run(33 * time.Millisecond)
+		}
+		if n := reports() - before; n < 10 || n > 35 {
+			t.Errorf("%d reports in three seconds", n)
+		}
+	})
+}
+
+// TestEncodersOfSoundAreClosed with the last output of sound, though the job goes on.
+func TestEncodersOfSoundAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &fakes{}
+		w := newWorld(t, f)
+		defer w.close()
+		three(w)
+		w.talk("S1", "P", opusFormat, 440, loud)
+		w.watch(relayproto.Output{ID: "v", Format: vp8, Framerate: 30})
+		pictures := w.order.Outputs
+		w.give()
+		w.run(time.Second)
+		before := f.open.Load()
+		for _, name := range []string{"", "P", "Q"} {
+			w.order.Outputs = append(w.order.Outputs,
+				relayproto.Output{ID: "a" + name, Flow: w.newFlow(), Kind: conference.Audio, Format: opusFormat, Participant: name})
+		}
+		w.give()
+		w.run(time.Second)
+		if n := f.open.Load() - before; n != 2 { // one for P, one for all others
+			t.Errorf("%d encoders", n)
+		}
+		w.order.Outputs = pictures
+		w.give()
+		w.run(10 * time.Second)
+		if n := f.open.Load() - before; n != 0 {
+			t.Errorf("%d encoders are left that nobody has", n)
+		}
+	})
 }
 
 // TestOthersGoOn has inputs, outputs and regions come and go beside an output of each kind, which does not notice.

@@ -24,7 +24,7 @@ type reception struct {
 	count   int64
 	transit int64 // of the newest packet, in ticks
 	jitter  float64
-	newest  uint32 // timestamp
+	newest  uint32 // timestamp of the packet with the highest index
 
 	reportedExpected, reportedCount int64
 
@@ -61,7 +61,7 @@ func (r *reception) take(h *inspect.Header, now int64) (index int64, result took
 		r.first, r.count, r.reportedExpected, r.reportedCount = index, 0, 0, 0
 	}
 	r.count++
-	ticks := now / 1000 * int64(r.clock) / 1_000_000
+	ticks := now/second*int64(r.clock) + now%second*int64(r.clock)/second
 	transit := ticks - int64(h.Timestamp)
 	if result != takeNew && index == r.seq.Highest() {
 		d := math.Abs(float64(int32(transit - r.transit)))
@@ -70,7 +70,7 @@ func (r *reception) take(h *inspect.Header, now int64) (index int64, result took
 		}
 	}
 	r.transit = transit
-	if result == takeNew || seqnum.TimestampNewer(h.Timestamp, r.newest) {
+	if index == r.seq.Highest() { // not the greatest timestamp: a sender may count anew, or a packet lie
 		r.newest = h.Timestamp
 	}
 	return index, result

@@ -227,6 +227,7 @@ func (v *videoIn) push(it jitter.VideoItem) {
 		parts, err := v.job.codecs.Depacketiser(v.track.Format.Codec)
 		if err != nil {
 			v.notice.set(v.track.Format.Codec + ": " + err.Error())
+			v.quiet()
 			return
 		}
 		v.parts = parts

@@ -15,6 +15,9 @@ import (
 const (
 	keyPause   = 500 * millisecond // between two key frames that are asked for
 	retryPause = second            // before an encoder is made again that has failed
+
+	maxKbps     = 1_000_000 // that an encoder is asked for
+	maxInterval = 1 << 30   // pictures between two key frames
 )
 
 // videoOut is one output: an encoder and its flow. The clock's goroutine uses it, or one that it waits for; what is asked of it comes
@@ -63,7 +66,7 @@ func (o *videoOut) setBitrate(spec *relayproto.Output) {
 	if spec.Ceiling > 0 && kbps > 0 {
 		kbps = min(kbps, max(spec.Ceiling, kbps/10))
 	}
-	o.bitrate.Store(int64(kbps) * 1000)
+	o.bitrate.Store(int64(min(kbps, maxKbps)) * 1000)
 }
 
 // target is the bit rate for pictures of a size; where none was given it is that of rooms-and-media 8.3 without a codec's factor.
@@ -171,7 +174,7 @@ func (o *videoOut) open(width, height int) error {
 	rate := o.target(width, height)
 	encoder, err := o.job.codecs.VideoEncoder(codec.VideoConfig{
 		Format: o.spec.Format, Width: width, Height: height, Framerate: o.rate, Bitrate: int(rate),
-		KeyFrameInterval: int(o.spec.KeyFrameInterval*o.rate + 0.5),
+		KeyFrameInterval: int(min(o.spec.KeyFrameInterval*o.rate+0.5, maxInterval)),
 	})
 	if err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 	"portico/shared/conference"
 	"portico/shared/layout"
 	"portico/shared/relayproto"
+	"portico/shared/rtp/jitter"
 )
 
 // world is an edge with its clients, around one job, in simulated time: it sends what its sources make, over a network that loses and
@@ -102,6 +103,14 @@ func (w *world) outputReport(id string) relayproto.OutputReport {
 		}
 	}
 	return relayproto.OutputReport{}
+}
+
+// soundStats is how the sound of the first input comes in.
+func (w *world) soundStats() jitter.Stats {
+	a := w.job.inputs[0].audio
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.buf.Stats()
 }
 
 func (w *world) newFlow() uint64 { w.flow++; return w.flow }

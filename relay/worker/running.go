@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -150,9 +151,9 @@ func (j *running) reports(c call, p *child) *relayproto.Refusal {
 		m, err := relayproto.Decode(text)
 		switch {
 		case err != nil || m.Order != nil:
-			return &relayproto.Refusal{Reason: relayproto.Crashed, Detail: "the job's process says what makes no sense"}
+			return senseless()
 		case m.Refusal != nil:
-			return m.Refusal
+			return believed(m.Refusal)
 		}
 		j.worker.mu.Lock()
 		m.Report.CPU = j.load.cpu
@@ -164,6 +165,22 @@ func (j *running) reports(c call, p *child) *relayproto.Refusal {
 			return nil // the edge is gone, or takes nothing any more
 		}
 	}
+}
+
+func senseless() *relayproto.Refusal {
+	return &relayproto.Refusal{Reason: relayproto.Crashed, Detail: "the job's process says what makes no sense"}
+}
+
+// longDetail is how much of a refusal's detail is passed on, in bytes.
+const longDetail = 1000
+
+// believed is what a process says as far as it may: reasons are counted and details logged, and a library that runs wild says anything.
+func believed(r *relayproto.Refusal) *relayproto.Refusal {
+	if !slices.Contains(reasons, r.Reason) {
+		return senseless()
+	}
+	r.Detail = r.Detail[:min(len(r.Detail), longDetail)]
+	return r
 }
 
 // lost is what became of a process that cannot be talked to any more: dead as a rule, and then it is known how.

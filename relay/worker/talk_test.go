@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"portico/shared/relayproto"
 )
 
 func TestTalkBecomesLog(t *testing.T) {
@@ -77,4 +79,15 @@ func FuzzTalk(f *testing.F) {
 			t.Fatal("keeps more than it may")
 		}
 	})
+}
+
+// TestRefusalsOfProcesses are passed on as far as they make sense.
+func TestRefusalsOfProcesses(t *testing.T) {
+	long := strings.Repeat("x", relayproto.MaxMessage/2)
+	if r := believed(&relayproto.Refusal{Reason: relayproto.Unable, Detail: long}); r.Reason != relayproto.Unable || len(r.Detail) != longDetail {
+		t.Errorf("%s, %d bytes of detail", r.Reason, len(r.Detail))
+	}
+	if r := believed(&relayproto.Refusal{Reason: relayproto.Reason(long), Detail: long}); r.Reason != relayproto.Crashed || len(r.Detail) > longDetail {
+		t.Errorf("%.20s, %d bytes of detail", r.Reason, len(r.Detail))
+	}
 }

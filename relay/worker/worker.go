@@ -289,9 +289,9 @@ func (w *Worker) serve(ctx context.Context, e *edge, c call) {
 	}
 	j, refusal := w.admit(e, order)
 	if refusal == nil {
+		defer w.release(j) // whatever happens: Close waits for it
 		refusal = j.run(ctx, c, text)
 		w.free(j)
-		defer w.release(j)
 	}
 	if refusal != nil {
 		w.refuse(e, c, order.Job, *refusal)

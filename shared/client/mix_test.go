@@ -2,7 +2,10 @@ package client
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
+	"testing/synctest"
 
 	"portico/shared/conference"
 	"portico/shared/jsonvalue"
@@ -46,6 +49,41 @@ func TestMix(t *testing.T) {
 			t.Errorf("an answer without a region: %v", err)
 		}
 	})
+}
+
+// TestMixIsRestored: a publication comes back into the views that it was in, not into those that it has left or that refused it.
+func TestMixIsRestored(t *testing.T) {
+	tokens := 0
+	resumable(t, func(w *world) {
+		ctx := w.t.Context()
+		pub := w.published()
+		mix := func(view string) string {
+			return `> stream-control {"id":"` + pub.ID() + `","operation":"mix","data":"` + view + `"}`
+		}
+		if err := errors.Join(w.c.Mix(ctx, pub.ID(), "a"), w.c.Mix(ctx, pub.ID(), "b"), w.c.Mix(ctx, pub.ID(), "b"), w.c.Mix(ctx, pub.ID(), "c"),
+			w.c.Unmix(ctx, pub.ID(), "c")); err != nil {
+			t.Fatal(err)
+		}
+		w.refuse(portalproto.EventStreamControl, portalproto.ErrInvalidView.Text)
+		var refusal *ServerError
+		if err := w.c.Mix(ctx, pub.ID(), "d"); !errors.As(err, &refusal) {
+			t.Error(err)
+		}
+		w.refuse("", "")
+		w.portal.journal.take()
+		w.evict()
+		synctest.Wait()
+		var got []string
+		for _, m := range w.heard() {
+			if strings.Contains(m, `"operation":"mix"`) {
+				got = append(got, m)
+			}
+		}
+		slices.Sort(got)
+		if want := []string{mix("a"), mix("b")}; pub.ID() != "n1" || !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}, withToken(&tokens))
 }
 
 // Who looks at a stream after a change of its layout sees the new one.

@@ -90,6 +90,12 @@ func (c *Conference) restored(s *session) {
 	before, id := *s.name.Load(), s.id
 	s.name.Store(&id)
 	c.emit(func(e Events) { e.SessionRestored(before, id) })
+	for _, view := range s.views {
+		mix := portalproto.StreamControl{ID: id, Operation: portalproto.Mix, View: view}.Encode()
+		_ = c.group.Go(func(ctx context.Context) {
+			_, _ = c.request(ctx, portalproto.EventStreamControl, mix) // refused: the room has no such view any more
+		})
+	}
 	if !s.muted.Audio && !s.muted.Video {
 		return
 	}

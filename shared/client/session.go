@@ -62,6 +62,7 @@ type session struct {
 	number    int // in the order of coming
 	tracks    []sessionTrack
 	muted     conference.MediaSet
+	views     []string            // publications: labels of those that it is mixed into
 	withheld  conference.MediaSet // restored publications: tracks that are not sent, as the server was not told yet of the pause
 	id        string
 	transport *transport

@@ -69,7 +69,12 @@ func (w *wire) ask(ctx context.Context, name string, data jsonvalue.Value, take 
 	case err := <-result:
 		return err
 	case <-w.c.loop.Done():
-		return ended(w.c.state.err)
+		select {
+		case err := <-result: // who refuses ends the connection at once
+			return err
+		default:
+			return ended(w.c.state.err)
+		}
 	case <-limited.Done():
 	}
 	_ = w.c.loop.Do(context.Background(), func() { abandoned = true })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -18,10 +19,10 @@ import (
 
 // Bounds of those who knock.
 const (
-	maxPending   = 64 // handshakes at a time
-	askPending   = 16 // beyond, an address has to prove itself first (RFC 9000 section 8.1.2)
-	acceptQueue  = 16 // Links that wait for Accept
-	maxRefusals  = 256
+	maxPending   = 64               // handshakes at a time
+	askPending   = 16               // beyond, an address has to prove itself first (RFC 9000 section 8.1.2)
+	acceptQueue  = 16               // Links that wait for Accept
+	maxRefusals  = 256              // that are logged in refusalQuiet: whoever can reach the socket can be refused, under any address
 	refusalQuiet = 10 * time.Minute // in which the same refusal is logged once
 )
 
@@ -196,9 +197,11 @@ func (l *Listener) refused(addr net.Addr, err error) {
 	again := known && now.Sub(last) < refusalQuiet
 	if !again {
 		if len(l.refusals) >= maxRefusals {
-			clear(l.refusals)
+			maps.DeleteFunc(l.refusals, func(_ string, last time.Time) bool { return now.Sub(last) >= refusalQuiet })
 		}
-		l.refusals[key] = now
+		if again = len(l.refusals) >= maxRefusals; !again {
+			l.refusals[key] = now
+		}
 	}
 	l.mu.Unlock()
 	if !again {

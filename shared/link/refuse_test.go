@@ -8,10 +8,12 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/quic-go/quic-go"
 
 	"portico/shared/identity"
+	"portico/shared/task"
 )
 
 // lines collects what is logged.
@@ -162,5 +164,28 @@ func TestNobodyThere(t *testing.T) {
 	defer func() { _ = socket.Close() }()
 	if _, err := Dial(patient(t), socket.LocalAddr().String(), identities(t, identity.Edge)[0], Options{}); !errors.Is(err, ErrLost) {
 		t.Error(err)
+	}
+}
+
+// Whoever knocks under ever new addresses fills neither the log nor our memory.
+func TestRefusalsUnderManyAddresses(t *testing.T) {
+	logged := make(lines, 2*maxRefusals)
+	l := &Listener{options: &Options{Log: slog.New(logged)}, refusals: map[string]time.Time{}, tasks: task.NewGroup(t.Context(), nil)}
+	defer l.tasks.Close()
+	for i := range 3 * maxRefusals {
+		l.refused(&net.UDPAddr{IP: net.IPv4(192, 0, byte(i>>8), byte(i)), Port: 9}, ErrRefused)
+		if len(logged) > maxRefusals {
+			t.Fatalf("%d lines after %d refusals", len(logged), i+1)
+		}
+	}
+	if len(logged) != maxRefusals || len(l.refusals) > maxRefusals {
+		t.Errorf("%d lines, %d are remembered", len(logged), len(l.refusals))
+	}
+	for key := range l.refusals {
+		l.refusals[key] = time.Now().Add(-refusalQuiet)
+	}
+	l.refused(&net.UDPAddr{IP: net.IPv4(198, 51, 100, 1), Port: 9}, ErrRefused)
+	if len(logged) != maxRefusals+1 || len(l.refusals) != 1 {
+		t.Errorf("a while later: %d lines, %d are remembered", len(logged), len(l.refusals))
 	}
 }

@@ -34,6 +34,7 @@ const (
 	MaxInputs  = 256
 	MaxOutputs = 512
 	MaxMessage = 1 << 20 // bytes
+	MaxName    = 1024    // bytes of an id of any kind
 )
 
 // Order is all that is wanted of a job.
@@ -48,6 +49,8 @@ type Order struct {
 	Scene   json.RawMessage `json:"scene,omitempty"`
 	Inputs  []Input         `json:"inputs"`  // in the order of mixing; ids differ
 	Outputs []Output        `json:"outputs"` // ids differ
+	// Resets counts how often it was forgotten who was the loudest; it rises (rooms-and-media 5.5). A relay then finds out anew.
+	Resets uint64 `json:"resets,omitempty"`
 }
 
 // View is how a mix looks and sounds, whatever is in it.
@@ -105,7 +108,7 @@ type Reason string
 // The reasons of a Refusal.
 const (
 	Full        Reason = "full"         // no capacity: try another relay
-	Unable      Reason = "unable"       // a codec or a size that this relay does not do
+	Unable      Reason = "unable"       // codecs or sizes that this relay does not do, and nothing else to do
 	BadOrder    Reason = "bad order"    // the order makes no sense
 	Stale       Reason = "stale"        // a newer epoch of the room is known
 	Crashed     Reason = "crashed"      // the job's process has died: start it again
@@ -115,7 +118,7 @@ const (
 // Report is how a job goes: sent when it runs, when something in it changed, and every few seconds.
 type Report struct {
 	Revision uint64         `json:"revision"`         // of the order that is carried out
-	Active   string         `json:"active,omitempty"` // the input that was the loudest last, of a mix whose View says VAD
+	Active   string         `json:"active,omitempty"` // the input that was the loudest last, of a mix whose View says VAD; none since a reset
 	Inputs   []InputReport  `json:"inputs,omitempty"`
 	Outputs  []OutputReport `json:"outputs,omitempty"`
 	CPU      float64        `json:"cpu,omitempty"` // cores in use
@@ -135,6 +138,7 @@ type OutputReport struct {
 	ID      string `json:"id"`
 	Bitrate int    `json:"bitrate,omitempty"` // kbit/s, measured
 	Frames  uint64 `json:"frames,omitempty"`
+	// Trouble is why the output does not come, or not as ordered, in words; empty when all is well.
 	Trouble string `json:"trouble,omitempty"`
 }
 
@@ -195,6 +199,8 @@ func (o *Order) check() error {
 	switch {
 	case o.Job == "":
 		return bad("no job")
+	case len(o.Job) > MaxName || len(o.Room) > MaxName:
+		return bad("a name of %d bytes", max(len(o.Job), len(o.Room)))
 	case o.Kind != Mix && o.Kind != Transcode:
 		return bad("kind %q", o.Kind)
 	case o.Kind == Mix && o.View == nil:
@@ -215,7 +221,7 @@ func (o *Order) check() error {
 	}
 	for i := range o.Inputs {
 		in := &o.Inputs[i]
-		if in.ID == "" || inputs[in.ID] {
+		if in.ID == "" || inputs[in.ID] || len(in.ID) > MaxName || len(in.Participant) > MaxName {
 			return bad("input %d has no id of its own", i)
 		}
 		inputs[in.ID] = true
@@ -228,7 +234,7 @@ func (o *Order) check() error {
 	for i := range o.Outputs {
 		out := &o.Outputs[i]
 		switch {
-		case out.ID == "" || outputs[out.ID]:
+		case out.ID == "" || outputs[out.ID] || len(out.ID) > MaxName || len(out.Participant) > MaxName:
 			return bad("output %d has no id of its own", i)
 		case !fresh(out.Flow):
 			return bad("flow %d", out.Flow)

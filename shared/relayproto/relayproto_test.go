@@ -51,6 +51,9 @@ func TestOrdersThatCannotBe(t *testing.T) {
 		"same output":   func(o *Order) { o.Outputs[1].ID = "v" },
 		"output's kind": func(o *Order) { o.Outputs[1].Kind = "data" },
 		"output's size": func(o *Order) { o.Outputs[0].Height = -2 },
+		"long room":     func(o *Order) { o.Room = strings.Repeat("r", MaxName+1) },
+		"long input":    func(o *Order) { o.Inputs[0].Participant = strings.Repeat("p", MaxName+1) },
+		"long output":   func(o *Order) { o.Outputs[1].ID = strings.Repeat("o", MaxName+1) },
 		"many outputs":  func(o *Order) { o.Outputs = make([]Output, MaxOutputs+1) },
 	} {
 		o := sample()
