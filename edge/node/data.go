@@ -28,7 +28,8 @@ func (n *Node) openMedia(keys keys) (err error) {
 		return err
 	}
 	n.engine, err = rtc.New(rtc.Config{
-		Converter: n.converter(), Sockets: sockets, TCP: n.port.door, Plain: n.cfg.Media.Path == config.PathPlain, PublicIPs: n.cfg.HTTP.PublicIPs, AllowLoopback: n.cfg.Dev, Log: n.log,
+		Converter: n.converter(), Sockets: sockets, TCP: n.port.door, Plain: n.cfg.Media.Path == config.PathPlain,
+		PublicIPs: n.cfg.HTTP.PublicIPs, AllowLoopback: n.cfg.Dev, Log: n.log,
 		// A participant who is away keeps its place for that long, and so it keeps its media.
 		ICEFailed: n.cfg.Portal.ReconnectTime,
 	})

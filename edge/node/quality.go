@@ -114,7 +114,8 @@ func receivedJSON(q rtc.ReceivedTrack) jsonvalue.Value {
 	}
 	return jsonvalue.OfObject(
 		jsonvalue.M("kind", jsonvalue.Of(string(q.Kind))), jsonvalue.M("mid", jsonvalue.Of(q.Mid)), jsonvalue.M("from", jsonvalue.Of(q.From)),
-		jsonvalue.M("made", textJSON(q.Made)), jsonvalue.M("codec", textJSON(q.Format.Codec)), jsonvalue.M("adapts", jsonvalue.OfBool(q.Adapts)), jsonvalue.M("displayed", displayed), jsonvalue.M("sending", jsonvalue.OfBool(q.Current != nil)),
+		jsonvalue.M("made", textJSON(q.Made)), jsonvalue.M("codec", textJSON(q.Format.Codec)), jsonvalue.M("adapts", jsonvalue.OfBool(q.Adapts)),
+		jsonvalue.M("displayed", displayed), jsonvalue.M("sending", jsonvalue.OfBool(q.Current != nil)),
 		jsonvalue.M("source", layer(q.Source)), jsonvalue.M("target", layer(q.Target)), jsonvalue.M("current", layer(q.Current)),
 		jsonvalue.M("reason", jsonvalue.Of(q.Reason.String())), jsonvalue.M("since", timeJSON(q.Since)),
 		jsonvalue.M("bitrate", rounded(q.Bitrate, 1)), jsonvalue.M("frameRate", rounded(q.FrameRate, 10)), jsonvalue.M("loss", rounded(q.Stats.Lost, 1000)),

@@ -17,14 +17,16 @@ import "portico/shared/jsonvalue"
 //	  drops[]               {reason, packets}: what was not kept
 //	events[]                what happened last, oldest first:
 //	  at, until, count      the latter two of what was repeated
-//	  kind                  established, ready, path, begins, stops, layer, reason, display, key frame, estimate, loss, stall
+//	  kind                  established, ready, path, begins, stops, layer, reason, display, key frame, estimate, loss, stall,
+//	                        conversion (what is made for it does not come: reason)
 //	  reason, detail        in words
 //	  from, to              heights of pictures; of estimate bit/s, of loss percent
 //	subscriptions[]         at most 200; omitted says how many more there are
 //	  id, participant, user, transport, ready, path, events
 //	  network               the way to the participant: estimate, by (nothing, twcc, remb, reports), wanted, sent, arrives,
 //	                        rtt, queue (what the estimate sees pile up), loss, usage, probing, stalled
-//	  tracks[]              kind, mid, from (the track it is of), adapts (whether layers are chosen for it), sending,
+//	  tracks[]              kind, mid, from (the track it is of), made (mixed or transcoded; left out: it is forwarded as it came),
+//	                        codec, adapts (whether layers are chosen for it), sending,
 //	    displayed           {width, height} as the participant shows it
 //	    source, target, current   the largest there is, what it is to get, what it gets: {rid, width, height, spatial, temporal}
 //	    reason, since       why it is not more: asked for, displayed size, bandwidth, waiting for key frame, source has no more,

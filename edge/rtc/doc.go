@@ -7,13 +7,14 @@
 // Clients always offer and the edge always answers (portal protocol section 8). The offers are read and the answers written
 // here (offer.go, plan.go, answer.go: pure), because the protocol asks for answers that a general WebRTC stack does not give:
 // refused m-lines that stay open, mids used again, codecs chosen by room and source. Lost packets are sent again on RTX where the
-// client offers it, both ways, and what comes on it is restored before it is routed. pion/webrtc does ICE, DTLS and SRTP beneath
-// (peer.go); it sees each PeerConnection as two m-lines that never change, and hands every packet over by the SSRC. That
-// file is all there is to replace for a faster path.
+// client offers it, both ways, and what comes on it is restored before it is routed. ICE, DTLS and SRTP are package peer's: a carrier
+// (carrier.go) is one peer.Conn, which is made with the first offer and again when a client begins anew; it hands every packet over by
+// the SSRC, and of m-lines it knows nothing.
 //
 // What a subscription gets may also be made for it: of a published track in another form, or for a feed, which has no media of its own
 // (making.go, feed.go). The Converter that does it takes what it needs by taps (tap.go). See package jobs.
 //
-// All transports share one UDP port. A transport's negotiation runs on a task.Loop of its own, which also makes its calls of
-// Events; what several transports share (which session, track and mid is whose) is under one short lock of the Engine.
+// All transports share one UDP port, and a TCP port for clients that UDP does not reach. A transport's negotiation runs on a task.Loop
+// of its own, which also makes its calls of Events; what several transports share (which session, track and mid is whose) is under one
+// short lock of the Engine.
 package rtc

@@ -83,12 +83,15 @@ func (e *Engine) Change(id string, to SubTrack) error {
 	if err == nil {
 		err = l.change(feed, &to, &effects)
 	}
+	goesOn := err == nil && l.before != nil
 	e.mu.Unlock()
 	if err != nil {
 		return err
 	}
 	effects.run(e.now())
-	l.refeed()
+	if !goesOn {
+		l.refeed()
+	}
 	return nil
 }
 

@@ -259,6 +259,7 @@ func (l *mline) refeed() {
 		return
 	}
 	out, sources, flat := l.out, l.order(nil), l.flat
+	l.fedTimes++
 	e.mu.Unlock()
 	now := e.now()
 	switch {

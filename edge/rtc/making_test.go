@@ -458,3 +458,65 @@ func TestCeilings(t *testing.T) {
 	s.lines[1].paused = true
 	tell(1_500_000, time.Second, 900, 1800, 450, 50)
 }
+
+// TestChangeOfWhatAdapts: a simulcast goes on as it is, and adapts, until what is to be made of it comes, and that is not chosen from.
+func TestChangeOfWhatAdapts(t *testing.T) {
+	e, converter := newConverter(t)
+	send := simulcast(t, newClient(t, e, "alice"))
+	stop := make(chan struct{})
+	var done sync.WaitGroup
+	t.Cleanup(func() { close(stop); done.Wait() })
+	done.Go(func() {
+		for ticker := time.NewTicker(10 * time.Millisecond); ; {
+			select {
+			case <-stop:
+				ticker.Stop()
+				return
+			case <-ticker.C:
+				send()
+			}
+		}
+	})
+	bob := newClient(t, e, "bob")
+	bob.receive(conference.Video)
+	large := SubTrack{Kind: conference.Video, Mid: "0", From: "sim-0:q", Adapt: true, Display: conference.Resolution{Width: 1280, Height: 720}}
+	bob.subscribe("sub", large)
+	bob.negotiate()
+	bob.up()
+	bob.arrived()
+	current := func(rid string) func() bool {
+		return func() bool {
+			q, _ := e.SubscriptionQuality("sub")
+			return len(q.Tracks) == 1 && q.Tracks[0].Current != nil && q.Tracks[0].Current.Rid == rid
+		}
+	}
+	waitFor(t, "the large layer", current("f"))
+	slow := large
+	slow.Making.Framerate = 15
+	if err := e.Change("sub", slow); err != nil {
+		t.Fatal(err)
+	}
+	out := converter.next(t)
+	if q, _ := e.SubscriptionQuality("sub"); q.Tracks[0].Target == nil || q.Tracks[0].Target.Rid != "f" {
+		t.Errorf("while it waits: %+v", q.Tracks[0].Target)
+	}
+	e.SetDisplay("sub", conference.Resolution{Width: 640, Height: 360})
+	waitFor(t, "the small layer", current("q"))
+	source := newMade(e, 1)
+	defer source.start(t)()
+	out.wish.Feed(source.Encoding)
+	waitFor(t, "what was made", func() bool {
+		q, _ := e.SubscriptionQuality("sub")
+		return q.Tracks[0].Made == Transcoded && q.Tracks[0].Current != nil && q.Tracks[0].Current.Rid == ""
+	})
+	e.mu.Lock()
+	l := e.sessions["sub"].lines[0]
+	e.mu.Unlock()
+	x := steeredLine{ // as of a round that began before
+		line: l, out: l.out, sources: []*sfu.Encoding{newMade(e, 2).Encoding}, adapts: true, layers: []bitrate.Layer{{Temporal: -1}},
+	}
+	x.apply(bitrate.Grant{}, e.now())
+	if q, _ := e.SubscriptionQuality("sub"); q.Tracks[0].Reason != sfu.ReasonAsked {
+		t.Errorf("an old choice was carried out: %v", q.Tracks[0].Reason)
+	}
+}

@@ -56,6 +56,7 @@ type mline struct {
 	made       *conversion       // by which; nil: the source goes out as it is
 	before     *supply           // goes on until made has come; nil: nothing
 	feeding    sync.Mutex        // orders changes of what out gets; taken before the Engine's mu
+	fedTimes   int               // how often out was fed otherwise; changed with feeding and the Engine's mu held
 
 	obeys   bool              // of a publication: its client turns layers off when it is told that nobody has a use for them
 	begun   int64             // when its layers were looked at first; the steerer's alone

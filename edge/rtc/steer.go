@@ -214,6 +214,7 @@ type steeredLine struct {
 	out     *sfu.Subscription
 	sources []*sfu.Encoding
 	made    *conversion // nil: the sources are as they were published
+	fed     int         // the m-line's fedTimes
 	adapts  bool
 	flat    bool
 	paused  bool
@@ -238,10 +239,11 @@ func (s *steering) lineUp(t *transport) {
 		if x.line != l {
 			s.grants[n] = bitrate.Grant{}
 		}
-		x.line, x.out, x.made, x.flat, x.paused = l, l.out, l.made, l.flat, !l.active || !l.open || l.feed.muted
-		x.adapts = l.adapts && l.made == nil
+		from := l.supply()
+		x.line, x.out, x.made, x.fed, x.flat, x.paused = l, l.out, from.made, l.fedTimes, l.flat, !l.active || !l.open || l.feed.muted
+		x.adapts = from.adapts && from.made == nil
 		x.width, x.height = l.display.Width, l.display.Height
-		x.sources = l.order(x.sources[:0])
+		x.sources = from.order(x.sources[:0])
 		x.off = l.offs(x.off[:0], x.sources)
 		n++
 	}
@@ -251,11 +253,16 @@ func (s *steering) lineUp(t *transport) {
 
 // order appends the encodings that an m-line chooses from, the smallest picture first. The Engine's mu is held.
 func (l *mline) order(list []*sfu.Encoding) []*sfu.Encoding {
-	s := supply{l.feed, l.made, l.adapts}
-	if l.before != nil {
-		s = *l.before
-	}
+	s := l.supply()
 	return s.order(list)
+}
+
+// supply is where the media of an m-line come from at present. The Engine's mu is held.
+func (l *mline) supply() supply {
+	if l.before != nil {
+		return *l.before
+	}
+	return supply{l.feed, l.made, l.adapts}
 }
 
 // order is the same of where media come from: nothing while what is made has not come.
@@ -382,6 +389,11 @@ func (x *steeredLine) demand(steerer *steerer, now int64) bitrate.Demand {
 // apply tells the forwarding core what to send.
 func (x *steeredLine) apply(g bitrate.Grant, now int64) {
 	if !x.adapts || x.line.kind != conference.Video || x.paused || g.Reason == bitrate.Unknown {
+		return
+	}
+	x.line.feeding.Lock()
+	defer x.line.feeding.Unlock()
+	if x.line.fedTimes != x.fed { // these are not its sources any more
 		return
 	}
 	x.out.SetSources(x.sources, now) // the same ones change nothing

@@ -39,7 +39,7 @@ export class Call {
     const client = new sdk.ConferenceClient({relayOnly: this.#options.relay});
     const session = {
       sdk, client, screen: null, adapts: false, remote: new Map(), subscriptions: new Map(), shown: new Map(), paused: new Set(),
-      mixing: new Mixing(client, (mix) => this.#session === session && this.#store.set({mix})),
+      mixing: new Mixing(client, (mix) => this.#session === session && this.#store.set({mix}), () => this.#session === session && this.show(View.GALLERY)),
     };
     session.publisher = new Publisher(sdk, client, (error) => this.#events.problem(error), (publication) => session.mixing.enter(publication));
     // Events may come before the promise of join is settled: they belong to this session already.
@@ -264,9 +264,13 @@ export class Call {
     }
   }
 
-  // #release ends the receiving of a stream; what is still on its way ends itself.
+  // #release ends the receiving of a stream, which may begin anew at once; what is still on its way ends itself.
   #release(session, stream) {
-    session.subscriptions.get(stream.id)?.stop().catch(() => {}); // gone either way
+    const subscription = session.subscriptions.get(stream.id);
+    if (!subscription) return;
+    session.subscriptions.delete(stream.id);
+    if (this.#session === session) this.#changeStream(stream.id, {media: null});
+    subscription.stop().catch(() => {}); // gone either way
   }
 
   #changeStream(id, patch) {

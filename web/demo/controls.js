@@ -36,7 +36,7 @@ export class Controls {
   #toggle(id, on, problem) {
     const button = byId(id);
     const label = this.#labels[id][Number(on)];
-    button.setAttribute('aria-pressed', String(on));
+    button.dataset.on = String(on); // not aria-pressed: the name says what pressing does, and “Mute, pressed” would say the opposite
     button.classList.toggle('problem', Boolean(problem));
     button.title = problem ? `${label} (${problem.title})` : label;
     button.setAttribute('aria-label', button.title);

@@ -3,16 +3,20 @@
 export class Mixing {
   #client;
   #onChange;
+  #onEnd;
   #stream = null;
   #subscription = null;
+  #opening = null; // promise of a subscription that is on its way
   #own = null; // this page's camera publication
   #watching = false;
 
   // onChange is called with {id, regions, active, media, own} whenever something of it changed: who is where in the picture, the stream
-  // that was the loudest last, what is received of it, and this page's stream; or with null when the server does not mix.
-  constructor(client, onChange) {
+  // that was the loudest last, what is received of it, and this page's stream; or with null when the server does not mix. onEnd is called
+  // when what is being watched has ended by itself.
+  constructor(client, onChange, onEnd) {
     this.#client = client;
     this.#onChange = onChange;
+    this.#onEnd = onEnd;
   }
 
   // found takes a mixed stream that the room has; the first with a picture counts.
@@ -23,10 +27,10 @@ export class Mixing {
     this.#tell();
   }
 
-  // enter takes a publication into the mix, again after it was restored. A server that does not mix says so here.
+  // enter takes a publication into the mix, where it stays when it is restored. A server that does not mix says so here.
   async enter(publication) {
     this.#own = publication;
-    publication.addEventListener('restored', () => this.#enter(publication));
+    publication.addEventListener('restored', () => this.#tell());
     publication.addEventListener('ended', () => {
       if (this.#own === publication) this.#own = null;
     });
@@ -42,29 +46,47 @@ export class Mixing {
       if (code !== 'refused' || this.#own !== publication) return;
       this.#stream = null;
       this.#onChange(null);
+      if (!this.#watching) return;
+      this.unwatch();
+      this.#onEnd();
     }
   }
 
   // watch receives the mix.
-  async watch() {
+  watch() {
     this.#watching = true;
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = null;
+    });
+    return this.#opening;
+  }
+
+  async #open() {
     const stream = this.#stream;
     if (!stream || this.#subscription) return;
     const subscription = await this.#client.subscribe(stream, {audio: Boolean(stream.settings.audio), video: true});
-    this.#subscription = subscription;
-    for (const type of ['ended', 'restored']) {
-      subscription.addEventListener(type, () => {
-        if (type === 'ended' && this.#subscription === subscription) this.#subscription = null;
-        this.#tell();
-      });
+    if (!this.#watching) {
+      subscription.stop().catch(() => {}); // gone either way
+      return;
     }
-    if (this.#watching) this.#tell();
-    else this.unwatch();
+    this.#subscription = subscription;
+    subscription.addEventListener('restored', () => this.#tell());
+    subscription.addEventListener('ended', () => {
+      if (this.#subscription !== subscription) return;
+      this.#subscription = null;
+      this.#tell();
+      this.#onEnd();
+    });
+    this.#tell();
   }
 
   unwatch() {
     this.#watching = false;
-    this.#subscription?.stop().catch(() => {}); // gone either way
+    const subscription = this.#subscription;
+    if (!subscription) return;
+    this.#subscription = null;
+    subscription.stop().catch(() => {}); // gone either way
+    this.#tell();
   }
 
   // moveTo changes this page's picture with the one in that region.

@@ -491,7 +491,7 @@ export class ConferenceClient extends TypedEventTarget<ConferenceClientEvents> {
   send(message: any, participantId?: string): Promise<void>;
   /**
    * Portico: takes a stream of this page's, for an admin any, into the mixed stream with that label ("common" by default), and out of it again.
-   * After `restored` a publication has to be mixed again.
+   * A publication that is restored is mixed again.
    */
   mix(stream: Publication | RemoteStream | string, label?: string): Promise<void>;
   unmix(stream: Publication | RemoteStream | string, label?: string): Promise<void>;

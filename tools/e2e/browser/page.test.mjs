@@ -147,7 +147,7 @@ describe('what goes wrong is said in words', () => {
     await waitForText(page, '#device-problem', /else is using the camera.*microphone only/);
     await enter(page);
     await waitForLog(page, 'publish audio as mic/undefined');
-    assert.equal(await page.getAttribute('#mic', 'aria-pressed'), 'true');
+    assert.equal(await page.getAttribute('#mic', 'data-on'), 'true');
     assert.match(await page.getAttribute('#camera', 'aria-label'), /Start video \(Something else is using the camera\)/);
   });
 
@@ -214,7 +214,7 @@ describe('what goes wrong is said in words', () => {
     await page.click('#rejoin');
     await waitForTiles(page, (seen) => seen.length === 3, 'everyone is back');
     await waitForLog(page, 'mute audio');
-    assert.equal(await page.getAttribute('#mic', 'aria-pressed'), 'false');
+    assert.equal(await page.getAttribute('#mic', 'data-on'), 'false');
   });
 
   test('a browser that lacks WebRTC', async () => {
@@ -330,7 +330,7 @@ describe('in the call', () => {
     await enter(page);
     await page.click('#share');
     await page.waitForFunction(() => fakeRoom.log.some((entry) => /^publish .*video as .*screen-cast$/.test(entry)));
-    await page.waitForFunction(() => document.querySelector('#share').getAttribute('aria-pressed') === 'true');
+    await page.waitForFunction(() => document.querySelector('#share').dataset.on === 'true');
     await page.click('#share');
     await page.waitForFunction(() => fakeRoom.log.some((entry) => entry.startsWith('stop ')));
     assert.equal(await page.textContent('#share .label'), 'Share screen');
@@ -375,7 +375,7 @@ describe('in the call', () => {
     await page.waitForSelector('#chat:not([hidden])');
     await page.keyboard.type('mvsc');
     assert.equal(await page.inputValue('#chat-text'), 'mvsc', 'letters typed are no shortcuts');
-    assert.equal(await page.getAttribute('#camera', 'aria-pressed'), 'true');
+    assert.equal(await page.getAttribute('#camera', 'data-on'), 'true');
     await page.keyboard.press('Tab');
     await page.keyboard.press('Escape');
     assert.equal(await page.isVisible('#chat'), false);
@@ -386,7 +386,7 @@ describe('in the call', () => {
     await page.keyboard.press('Escape');
     await page.waitForSelector('#help:not([open])', {state: 'attached'});
     await page.keyboard.press('m');
-    assert.equal(await page.getAttribute('#mic', 'aria-pressed'), 'false', 'shortcuts are off');
+    assert.equal(await page.getAttribute('#mic', 'data-on'), 'false', 'shortcuts are off');
 
     // Every control can be reached and shows that it has the focus.
     await page.focus('#call-title');

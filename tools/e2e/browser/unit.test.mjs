@@ -11,6 +11,7 @@ const {linkify} = await load('chat');
 const {hue, initials} = await load('dom');
 const {bestGrid} = await load('layout');
 const {changedMuch} = await load('display');
+const {Mixing, regionsOf} = await load('mixing');
 const {layersFor} = await load('publisher');
 const {bitsText, eventRows, receivedRows, receivedSentence, sentRows, sentSentence} = await load('reasons');
 const {receivedPicture, sentPictures} = await load('stats');
@@ -163,4 +164,73 @@ test('statistics are read, and rates are those since the last look', () => {
   assert.equal(sent.layers[0].bitrate, 4000);
   assert.match(sentSentence(sent), /Your connection/);
   assert.deepEqual(sentRows(sent), [['Sent', 'nothing']]);
+});
+
+// mixer gives a Mixing with a stream, what it has told, and the subscriptions: open(n) lets the n-th begin.
+function mixer() {
+  const stream = Object.assign(new EventTarget(), {id: 'm', label: 'common', settings: {audio: {}, video: {}}, layout: [], activeInput: 'unknown'});
+  const subscriptions = [];
+  const seen = {media: null, ends: 0, stopped: []};
+  const client = {
+    refusal: null,
+    subscribe: () => new Promise((resolve) => {
+      const number = subscriptions.length;
+      const subscription = Object.assign(new EventTarget(), {stream: number, stop: async () => seen.stopped.push(number)});
+      subscriptions.push({subscription, resolve: () => resolve(subscription)});
+    }),
+    async mix() {
+      if (client.refusal) throw client.refusal;
+    },
+  };
+  const mixing = new Mixing(client, (mix) => {
+    seen.media = mix ? mix.media : 'no mix';
+  }, () => seen.ends++);
+  mixing.found(stream);
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+  const open = async (number) => {
+    subscriptions[number].resolve();
+    await settle();
+  };
+  return {mixing, client, seen, subscriptions, open, settle};
+}
+
+test('the mixed picture is received once, however fast the mind is changed', async () => {
+  const {mixing, seen, subscriptions, open, settle} = mixer();
+  mixing.watch();
+  mixing.unwatch();
+  mixing.watch();
+  assert.equal(subscriptions.length, 1);
+  await open(0);
+  assert.deepEqual(seen, {media: 0, ends: 0, stopped: []});
+  mixing.unwatch();
+  assert.deepEqual(seen, {media: null, ends: 0, stopped: [0]});
+  mixing.watch(); // before the end of the first was told
+  assert.equal(subscriptions.length, 2);
+  subscriptions[0].subscription.dispatchEvent(new Event('ended'));
+  await open(1);
+  assert.deepEqual(seen, {media: 1, ends: 0, stopped: [0]});
+  subscriptions[1].subscription.dispatchEvent(new Event('ended'));
+  assert.deepEqual(seen, {media: null, ends: 1, stopped: [0]});
+  mixing.watch();
+  mixing.unwatch();
+  await open(2);
+  await settle();
+  assert.deepEqual(seen, {media: null, ends: 1, stopped: [0, 2]});
+});
+
+test('a mixed picture that the server stops to offer is left', async () => {
+  const {mixing, client, seen, open} = mixer();
+  mixing.watch();
+  await open(0);
+  client.refusal = {code: 'refused'};
+  await mixing.enter(Object.assign(new EventTarget(), {id: 'p'}));
+  assert.deepEqual(seen, {media: 'no mix', ends: 1, stopped: [0]});
+});
+
+test('regions are parts of the picture', () => {
+  const area = {left: '1/3', top: '0/1', width: '2/3', height: '1'};
+  assert.deepEqual(regionsOf([{stream: 's', region: {id: '1', area}}, {region: {id: '2', area: {...area, left: '1/0'}}}]), [
+    {id: '1', stream: 's', left: 1 / 3, top: 0, width: 2 / 3, height: 1}, {id: '2', stream: null, left: 1, top: 0, width: 2 / 3, height: 1},
+  ]);
+  assert.deepEqual(regionsOf(undefined), []);
 });

@@ -43,6 +43,13 @@ class RemoteStream extends EventTarget {
   }
 }
 
+export class RemoteMixedStream extends RemoteStream {
+  constructor(id, media) {
+    super(id, undefined, new StreamSourceInfo('mixed', 'mixed'), media);
+    Object.assign(this, {label: 'common', settings: {audio: {}, video: {}}, layout: [], activeInput: 'unknown'});
+  }
+}
+
 class Session extends EventTarget {
   constructor(id, log) {
     super();
@@ -93,6 +100,8 @@ export class ConferenceClient extends EventTarget {
     subscription.stream = stream.media;
     return subscription;
   }
+
+  async mix({id}, label) { this.#room.log.push(`mix ${id} into ${label}`); }
 
   async send(message) {
     if (this.#room.mute) throw new ConferenceError('the server did not answer in time', 'timeout');
@@ -192,11 +201,11 @@ globalThis.fakeRoom = {
     participant.dispatchEvent(new Event('left'));
   },
   send(id, owner, {screen = false, mixed = false, loud = false, silent = false} = {}) {
-    const video = mixed ? 'mixed' : screen ? 'screen-cast' : 'camera';
-    const source = new StreamSourceInfo(mixed ? 'mixed' : screen || silent ? undefined : 'mic', video);
+    const source = new StreamSourceInfo(screen || silent ? undefined : 'mic', screen ? 'screen-cast' : 'camera');
     const tracks = [screen ? drawScreen() : drawCamera(this.streams.size)];
     if (source.audio) tracks.push(makeTone(loud));
-    const stream = new RemoteStream(id, owner, source, new MediaStream(tracks));
+    const media = new MediaStream(tracks);
+    const stream = mixed ? new RemoteMixedStream(id, media) : new RemoteStream(id, owner, source, media);
     this.streams.set(id, stream);
     this.client?.dispatchEvent(event('streamadded', {stream}));
   },
