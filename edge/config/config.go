@@ -83,6 +83,7 @@ type Relay struct {
 type Limits struct {
 	RoomParticipants    int `toml:"participants_per_room" doc:"Participants of one room, whatever its own limit says."`
 	ParticipantSessions int `toml:"sessions_per_participant" doc:"Publications and subscriptions of one participant at a time."`
+	ParticipantPictures int `toml:"pictures_per_participant" doc:"Different pictures that relays make for one participant at a time: of mixes, and of streams in another form than they were published in."`
 	QueuePackets        int `toml:"queue_packets" doc:"Messages that may wait to be sent to one client before it is cut off."`
 	QueueBytes          int `toml:"queue_bytes" doc:"The same by size." unit:"bytes"`
 }
@@ -107,7 +108,7 @@ func Default() *Settings {
 		Store:        Store{URL: "sqlite:"},
 		TURN:         TURN{URLs: []string{}, Lifetime: 24 * time.Hour},
 		Relay:        Relay{Nodes: []string{}},
-		Limits:       Limits{RoomParticipants: 10_000, ParticipantSessions: 1000, QueuePackets: 4096, QueueBytes: 4 << 20},
+		Limits:       Limits{RoomParticipants: 10_000, ParticipantSessions: 1000, ParticipantPictures: 16, QueuePackets: 4096, QueueBytes: 4 << 20},
 		Log:          Log{Level: "info", Format: "text"},
 	}
 }

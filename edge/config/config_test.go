@@ -91,7 +91,7 @@ func TestValidateTellsAllFaults(t *testing.T) {
 		"portal.max_payload is 10", "tls.cert_file and tls.key_file", "media.path is",
 		"webtransport.enabled is", "webtransport.url: ", "webtransport.queue_bytes is 0", "store.url: ", `turn.urls: "turn:host:3478?transport=quic"`,
 		"turn.secret is empty", "turn.credential_lifetime", `relay.nodes: "relay"`, `relay.nodes: "relay:x"`, "relay.nodes: relay:1 is there twice",
-		"cluster.ca_file, cluster.cert_file and cluster.key_file belong", "limits.participants_per_room is 0", "limits.sessions_per_participant is 0",
+		"cluster.ca_file, cluster.cert_file and cluster.key_file belong", "limits.participants_per_room is 0", "limits.sessions_per_participant is 0", "limits.pictures_per_participant is 0",
 		"limits.queue_packets is 0", "limits.queue_bytes is 0", "log.level is", "log.format is"}
 	got := strings.Split(err.Error(), "\n")
 	if len(got) != len(want) {

@@ -58,6 +58,7 @@ func (s *Settings) Validate() error {
 	s.checkRelays(&f)
 	positive(&f, "limits.participants_per_room", s.Limits.RoomParticipants)
 	positive(&f, "limits.sessions_per_participant", s.Limits.ParticipantSessions)
+	positive(&f, "limits.pictures_per_participant", s.Limits.ParticipantPictures)
 	positive(&f, "limits.queue_packets", s.Limits.QueuePackets)
 	positive(&f, "limits.queue_bytes", s.Limits.QueueBytes)
 	for _, line := range (logging.Options{Level: s.Log.Level, Format: s.Log.Format}).Check() {

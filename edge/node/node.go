@@ -173,7 +173,7 @@ func (n *Node) buildSignalling(keys keys) {
 	p := n.cfg.Portal
 	n.rooms = room.NewDirectory(room.Options{
 		Config: n.roomConfig, Media: sessions{media{n.engine}, n.data}, Selectors: media{n.engine}, Mixers: n.mixers(), NewID: newSessionID,
-		Log: n.log, Limits: room.Limits{Participants: n.cfg.Limits.RoomParticipants, Sessions: n.cfg.Limits.ParticipantSessions},
+		Log: n.log, Limits: room.Limits{Participants: n.cfg.Limits.RoomParticipants, Sessions: n.cfg.Limits.ParticipantSessions, Pictures: n.cfg.Limits.ParticipantPictures},
 	})
 	n.portal = portal.New(portal.Options{
 		Rooms: n.rooms, Signaling: media{n.engine}, Admit: portal.AdmitByToken(keys.token, n.store, time.Now),

@@ -61,6 +61,9 @@ func NewDirectory(o Options) *Directory {
 	if o.Limits.Sessions == 0 {
 		o.Limits.Sessions = 1000
 	}
+	if o.Limits.Pictures == 0 {
+		o.Limits.Pictures = 16
+	}
 	return &Directory{options: o, rooms: map[string]*entry{}}
 }
 

@@ -119,6 +119,7 @@ type Joined struct {
 type Limits struct {
 	Participants int // of one room
 	Sessions     int // publications and subscriptions of one participant
+	Pictures     int // different ones that relays make for one participant: of mixes, and of streams in another form
 }
 
 // errClosed says that the room ended while it was being asked.

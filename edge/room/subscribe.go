@@ -44,6 +44,9 @@ func (m *machine) subscribe(owner, session string, r portalproto.SubscribeReques
 			}
 		}
 	}
+	if m.tooMany(owner, session, s.tracks) {
+		return nil, portalproto.ErrTooManySessions
+	}
 	if err := m.reserve(owner); err != nil {
 		return nil, err
 	}

@@ -96,6 +96,9 @@ func (m *machine) update(participant string, c portalproto.SubscriptionControl) 
 			return nil, nil, nil, portalproto.VideoUnsatisfied(detail)
 		}
 	}
+	if m.tooMany(s.owner, s.id, after) {
+		return nil, nil, nil, portalproto.ErrUpdateFailed
+	}
 	s.tracks = after
 	return s, before, slices.Clone(after), nil // the Loop's own may be paused meanwhile
 }
