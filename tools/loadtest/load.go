@@ -63,6 +63,12 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 			return report, err
 		}
 	}
+	if o.Mixer.File != "" {
+		var err error
+		if report.Mix, err = l.mix(ctx); err != nil {
+			return report, err
+		}
+	}
 	return report, nil
 }
 

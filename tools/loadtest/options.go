@@ -86,7 +86,9 @@ type Options struct {
 	PID       int               // process of the edge, when its figures are wanted and it is not our own
 	Programs  []Program         // for edges of our own: each scenario is measured with each
 	Scenarios []Scenario
-	Relay     Program // a portico-relay, to measure TURN with as well; without a file it is not
+	Relay     Program   // a portico-relay, to measure TURN with as well; without a file it is not
+	Mixer     Program   // a portico-relay, to measure mixing with as well, with the first of Programs; without a file it is not
+	Mixes     []MixLoad // what is mixed; nil: rooms of 4, 9 and 16 with video, and one of 100 with sound alone
 
 	Duration    time.Duration // of measuring; default 15 s
 	WarmUp      time.Duration // from everything flowing until measuring; default 2 s
@@ -133,6 +135,12 @@ func (o *Options) fill() error {
 	}
 	if o.Progress == nil {
 		o.Progress = io.Discard
+	}
+	if o.Mixes == nil {
+		o.Mixes = mixLoads
+	}
+	if o.Mixer.File != "" && len(o.Programs) == 0 {
+		return errors.New("mixing needs an edge of its own: the program to start one")
 	}
 	if len(o.Edges) == 0 && len(o.Programs) == 0 && len(o.Scenarios) > 0 {
 		return errors.New("name an edge, or the program to start one")

@@ -18,6 +18,7 @@ type Report struct {
 	Floor   *Floor       `json:"floor,omitempty"`
 	Results []Result     `json:"results"`
 	TURN    []TURNResult `json:"turn,omitempty"`
+	Mix     []MixResult  `json:"mix,omitempty"`
 }
 
 // Floor is what forwarding costs at least on this machine, in µs per packet of floorPacket bytes, on one thread. A zero is unknown.
@@ -160,6 +161,7 @@ func (r *Report) Write(out io.Writer) error {
 		}
 	}
 	r.writeTURN(&b)
+	r.writeMix(&b)
 	_, err := io.WriteString(out, b.String())
 	return err
 }

@@ -26,7 +26,7 @@ type loadOptions struct {
 	edges, service, key, program, arguments string
 	scenario, rates                         string
 	own                                     loadtest.Scenario
-	json, turn                              bool
+	json, turn, mix                         bool
 	floor, pin                              string
 }
 
@@ -37,7 +37,9 @@ packet by packet, and a sample of it is decrypted for its latency. Ctrl-C ends i
 
 Scenarios: 1x50 and 1x200 (one publisher, so many subscribers), 10x10 (ten participants, everyone receives everyone),
 50x2 (fifty rooms of two). Their publishers send 120 video packets of 1,050 bytes and 50 audio packets of 90 bytes a second.
-With -turn a relay is measured too: packets of TURN, in both directions. Other shapes are made of -rooms, -publishers, -subscribers and -mutual.
+With -turn a relay is measured too: packets of TURN, in both directions. With -mix it mixes rooms of 4, 9 and 16 with video
+and one of 100 with sound alone, on a core of its own: CPU and memory of a room, and how much later mixed pictures come than
+forwarded ones; that needs ffmpeg. Other shapes are made of -rooms, -publishers, -subscribers and -mutual.
 
 Examples:
   portico load -scenario all
@@ -59,7 +61,7 @@ func load(ctx context.Context, args []string, out, errOut io.Writer) error {
 	}
 	debug.SetGCPercent(400) // memory is cheaper here than pauses
 	report, err := loadtest.Run(ctx, o)
-	if report != nil && (len(report.Results) > 0 || report.Floor != nil || len(report.TURN) > 0) {
+	if report != nil && (len(report.Results) > 0 || report.Floor != nil || len(report.TURN) > 0 || len(report.Mix) > 0) {
 		err = errors.Join(err, l.print(report, out))
 	}
 	if ctx.Err() != nil {
@@ -79,6 +81,7 @@ func loadFlags(l *loadOptions, o *loadtest.Options) *flag.FlagSet {
 	flags.StringVar(&l.arguments, "program-args", "", "further `arguments` for it, with spaces between")
 	flags.StringVar(&l.scenario, "scenario", "", "`names` with commas: "+loadtest.ScenarioNames()+", or all")
 	flags.BoolVar(&l.turn, "turn", false, "measure the relay as well: a portico-relay beside this program, in build/ or in the path; alone when no scenario is named")
+	flags.BoolVar(&l.mix, "mix", false, "measure mixing as well, with programs that are found as with -turn; alone when no scenario is named")
 	flags.IntVar(&l.own.Rooms, "rooms", 1, "`number` of rooms")
 	flags.IntVar(&l.own.Publishers, "publishers", 1, "publishers `number` of each room")
 	flags.IntVar(&l.own.Subscribers, "subscribers", 10, "subscribers `number` of each room, who receive all its publishers")
@@ -121,6 +124,13 @@ func (l *loadOptions) apply(ctx context.Context, flags *flag.FlagSet, o *loadtes
 		}
 		o.Relay = loadtest.Program{File: file}
 	}
+	if l.mix {
+		file, err := findProgram("portico-relay")
+		if err != nil {
+			return err
+		}
+		o.Mixer = loadtest.Program{File: file}
+	}
 	own := l.edges == ""
 	var err error
 	if o.Pin, err = choice("pin", l.pin, own && runtime.NumCPU() > 1); err != nil {
@@ -135,7 +145,7 @@ func (l *loadOptions) apply(ctx context.Context, flags *flag.FlagSet, o *loadtes
 	if o.PID != 0 {
 		return misused("-pid goes with -edge")
 	}
-	if len(o.Scenarios) > 0 {
+	if len(o.Scenarios) > 0 || l.mix {
 		o.Programs, err = edgePrograms(l.program, strings.Fields(l.arguments))
 	}
 	return err
@@ -144,7 +154,7 @@ func (l *loadOptions) apply(ctx context.Context, flags *flag.FlagSet, o *loadtes
 func (l *loadOptions) applyScenarios(given map[string]bool, o *loadtest.Options) error {
 	shape := []string{"rooms", "publishers", "subscribers", "mutual", "video", "audio", "simulcast"}
 	if l.scenario == "" {
-		if l.turn && !slices.ContainsFunc(shape, func(name string) bool { return given[name] }) {
+		if (l.turn || l.mix) && !slices.ContainsFunc(shape, func(name string) bool { return given[name] }) {
 			return nil // that alone
 		}
 		if l.own.Mutual && !given["subscribers"] {

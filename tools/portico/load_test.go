@@ -24,6 +24,7 @@ func TestLoadCommandLine(t *testing.T) {
 		"-pin perhaps":                     `-pin: "perhaps" is neither`,
 		"-edge ftp://x":                    "is not the address of an edge",
 		"-pid 1 -program /bin/true":        "-pid goes with -edge",
+		"-mix":                             "there is no portico-relay to start",
 		"more":                             `"more" is too much`,
 		"-nope":                            "-nope",
 		"-edge http://127.0.0.1:1":         "no service named",

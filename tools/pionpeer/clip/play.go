@@ -23,17 +23,22 @@ func Tracks(stream string) (video, audio *webrtc.TrackLocalStaticSample, err err
 // Play feeds the tracks in real time, round and round, until ctx ends; it returns nil then. A nil track is not fed. A track that
 // nobody negotiated takes its frames and drops them, so playing may start before publishing does.
 func (c *Clip) Play(ctx context.Context, video, audio *webrtc.TrackLocalStaticSample) error {
+	return c.PlayNoting(ctx, video, audio, nil)
+}
+
+// PlayNoting is Play that tells which picture, counted from 0 in Video, it is about to send, if sending is not nil.
+func (c *Clip) PlayNoting(ctx context.Context, video, audio *webrtc.TrackLocalStaticSample, sending func(picture int)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	errs := make(chan error, 2)
 	n := 0
 	if video != nil {
 		n++
-		go func() { errs <- play(ctx, video, c.Video) }()
+		go func() { errs <- play(ctx, video, c.Video, sending) }()
 	}
 	if audio != nil {
 		n++
-		go func() { errs <- play(ctx, audio, c.Audio) }()
+		go func() { errs <- play(ctx, audio, c.Audio, nil) }()
 	}
 	var all error
 	for range n {
@@ -46,7 +51,7 @@ func (c *Clip) Play(ctx context.Context, video, audio *webrtc.TrackLocalStaticSa
 	return all
 }
 
-func play(ctx context.Context, track *webrtc.TrackLocalStaticSample, frames []Frame) error {
+func play(ctx context.Context, track *webrtc.TrackLocalStaticSample, frames []Frame, sending func(int)) error {
 	due := time.Now()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
@@ -57,6 +62,9 @@ func play(ctx context.Context, track *webrtc.TrackLocalStaticSample, frames []Fr
 		case <-timer.C:
 		}
 		f := frames[i]
+		if sending != nil {
+			sending(i)
+		}
 		if err := track.WriteSample(media.Sample{Data: f.Data, Duration: f.Duration}); err != nil {
 			return err
 		}
