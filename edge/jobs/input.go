@@ -34,6 +34,7 @@ type need struct {
 // take opens and closes taps so that there are those that the job needs.
 func (r *run) take() {
 	needs := r.job.needs()
+	r.job.spare(needs)
 	for k, in := range r.inputs {
 		if n, ok := needs[k]; !ok || !slices.Equal(n.tracks, in.tracks) {
 			r.drop(k, in)

@@ -38,6 +38,7 @@ type job struct {
 	resets   int               // of the mix, as last ordered,
 	since    uint64            // and the revision of the first order with it
 	refused  map[key]time.Time // outputs that the relays could not make, and when
+	culprits culprits
 	revision uint64
 	ended    bool
 }
@@ -75,7 +76,7 @@ type output struct {
 // newJob completes a job and starts its Loop. The Jobs' mu is held.
 func newJob(j *Jobs, x *job) *job {
 	x.jobs, x.handles, x.outputs = j, make(map[*handle]bool), make(map[key]*output)
-	x.refused = make(map[key]time.Time)
+	x.refused, x.culprits = make(map[key]time.Time), make(culprits)
 	x.loop = task.NewLoop(task.LoopOptions{OnPanic: func(p *task.PanicError) {
 		j.log.Error("job failed unexpectedly", "panic", p.Error(), "stack", p.Stack)
 	}})
@@ -120,6 +121,9 @@ func (x *job) add(h *handle) {
 	x.direct(h)
 	if why := x.trouble.Load(); why != nil {
 		h.wish.Trouble(*why)
+	}
+	if x.spec == nil && x.culprits.out(inputKey{x.source, x.kind}, []string{x.source}, time.Now()) {
+		h.wish.Trouble(crashes)
 	}
 	x.review()
 }

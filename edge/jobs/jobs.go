@@ -8,8 +8,9 @@
 //
 // One job makes one view, or all forms of one published track. It runs on one relay, from when somebody wants something of it until a
 // while after nobody does, and moves to another relay when that one dies, crashes or refuses it: what comes from there are new encodings,
-// which take the place of the old ones in the subscriptions. Equal wishes share one output. What a job is to do is told to the relay as
-// a whole, whenever it changes (package relayproto).
+// which take the place of the old ones in the subscriptions. Media that bring a job's process down are left out of the next for a while,
+// so that only their sender suffers. Equal wishes share one output. What a job is to do is told to the relay as a whole, whenever it
+// changes (package relayproto).
 //
 // Each job is a task.Loop that owns its state, and one goroutine that keeps it on a relay.
 package jobs
@@ -66,6 +67,8 @@ type Jobs struct {
 	pool    *pool
 	tasks   *task.Group
 	epoch   uint64
+	// leastOut is the constant of that name; tests change it before there are jobs.
+	leastOut time.Duration
 
 	mu         sync.Mutex // guards the fields below
 	closed     bool
@@ -85,7 +88,7 @@ func New(o Options) *Jobs {
 		o.Linger = 2 * time.Second
 	}
 	j := &Jobs{
-		options: o, media: o.Media, log: o.Log, mixes: make(map[string]*job), transcodes: make(map[string]*job), all: make(map[*job]bool),
+		options: o, media: o.Media, log: o.Log, leastOut: leastOut, mixes: make(map[string]*job), transcodes: make(map[string]*job), all: make(map[*job]bool),
 		// A room's home counts its epochs; as long as every room's home is the edge that it is on, the edge's own start does as well.
 		epoch: uint64(time.Now().UnixMilli()),
 	}

@@ -20,7 +20,14 @@ const (
 const callTimeout = 3 * time.Second
 
 // refused is the error of a run that the relay ended.
-type refused struct{ relayproto.Refusal }
+type refused struct {
+	relayproto.Refusal
+	without bool // of a crash: what it may have come from is left out from now on
+}
+
+func refuse(why relayproto.Reason, err error) *refused {
+	return &refused{Refusal: relayproto.Refusal{Reason: why, Detail: err.Error()}}
+}
 
 func (r *refused) Error() string {
 	if r.Detail == "" {
@@ -77,7 +84,7 @@ func (x *job) next(ctx context.Context, at *port, err error, except map[*relay]r
 	x.jobs.refusals.Add(1)
 	switch no.Reason {
 	case relayproto.Crashed:
-		return true // what it died of may do it again; the first pause is short
+		return !no.without // else what it died of may do it again; the first pause is short
 	case relayproto.Full:
 		x.jobs.pool.full(at.relay)
 	}
@@ -156,7 +163,7 @@ func (x *job) serve(ctx context.Context, at *port) error {
 	cancel()
 	if err != nil {
 		if ctx.Err() == nil && at.link.Err() == nil { // as many as it takes are there
-			return &refused{relayproto.Refusal{Reason: relayproto.Full, Detail: err.Error()}}
+			return refuse(relayproto.Full, err)
 		}
 		return err
 	}
@@ -186,9 +193,13 @@ func (x *job) serve(ctx context.Context, at *port) error {
 		m, err := relayproto.Decode(raw)
 		switch {
 		case err != nil:
-			return &refused{relayproto.Refusal{Reason: relayproto.Unable, Detail: err.Error()}}
+			return refuse(relayproto.Unable, err)
 		case m.Refusal != nil:
-			return &refused{*m.Refusal}
+			no := &refused{Refusal: *m.Refusal}
+			if no.Reason == relayproto.Crashed && len(no.Suspects) > 0 {
+				_ = x.loop.Do(ctx, func() { no.without = r.blame(no.Suspects) }) // refused when the job has ended
+			}
+			return no
 		case m.Report != nil:
 			x.jobs.pool.busy(r, m.Report.CPU, false)
 			x.post(func() { r.reported(m.Report) })
@@ -202,7 +213,7 @@ func (r *run) why(l *link.Link, err error) error {
 	case <-l.Done():
 		return err
 	default:
-		return &refused{relayproto.Refusal{Reason: relayproto.Crashed, Detail: err.Error()}}
+		return refuse(relayproto.Crashed, err)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"portico/relay/audiomix"
 	"portico/relay/codec"
+	"portico/shared/conference"
 	"portico/shared/relayproto"
 	"portico/shared/rtp/inspect"
 	"portico/shared/rtp/jitter"
@@ -22,6 +23,7 @@ type audioIn struct {
 	track       relayproto.InputTrack
 	clock       int // of the RTP timestamps
 	notice      *notice
+	watch       Watch
 	decoder     codec.AudioDecoder // nil: there is none for the format
 
 	// Of the goroutine that mixes, under audioSide.mu.
@@ -48,7 +50,7 @@ const (
 
 func newAudioIn(j *Job, in *relayproto.Input, n *notice) *audioIn {
 	track := *in.Audio
-	a := &audioIn{id: in.ID, participant: in.Participant, track: track, muted: track.Muted, silent: fadeFrames, notice: n}
+	a := &audioIn{id: in.ID, participant: in.Participant, track: track, muted: track.Muted, silent: fadeFrames, notice: n, watch: j.options.Watch}
 	a.clock = relayproto.ClockRate(track.Format.Codec)
 	a.got.clock = a.clock
 	a.packet = make([]byte, 0, jitter.MaxPayload)
@@ -163,12 +165,10 @@ func (a *audioIn) play(it jitter.Item) {
 	case it.Kind == jitter.Silence || a.silent > fadeFrames:
 		pcm = slices.Grow(pcm, samples*d.Channels())[:samples*d.Channels()]
 		clear(pcm)
-	case it.Kind == jitter.Sound:
-		pcm = a.decode(pcm, it, samples)
-	case it.Kind == jitter.Lost && it.Next != nil:
-		pcm = d.Recover(pcm, it.Next, samples)
 	default:
-		pcm = d.Conceal(pcm, samples)
+		slot := a.watch.Begin(a.id, conference.Audio)
+		pcm = a.decode(pcm, it, samples)
+		a.watch.End(slot)
 	}
 	a.pcm = pcm
 	if err := a.in.Write(pcm, d.Rate(), d.Channels()); err != nil {
@@ -176,7 +176,15 @@ func (a *audioIn) play(it jitter.Item) {
 	}
 }
 
+// decode appends the sound of a piece, made up where there is none.
 func (a *audioIn) decode(pcm []int16, it jitter.Item, samples int) []int16 {
+	switch {
+	case it.Kind == jitter.Sound:
+	case it.Kind == jitter.Lost && it.Next != nil:
+		return a.decoder.Recover(pcm, it.Next, samples)
+	default:
+		return a.decoder.Conceal(pcm, samples)
+	}
 	out, err := a.decoder.Decode(pcm, it.Payload)
 	if err == nil {
 		if a.faults >= manyFaults {

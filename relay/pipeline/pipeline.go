@@ -55,7 +55,23 @@ type Options struct {
 	Parallel int
 	// Avatar is shown for inputs whose video is muted; nil: the compositor's own.
 	Avatar *codec.Picture
+	// Watch is told what the decoders are at work for; nil: nobody is.
+	Watch Watch
 }
+
+// Watch is told which input a decoder is given the media of, so that it is known whose they were if the process dies of it. Calls come
+// from as many goroutines as decode at a time, for every packet of sound and every picture: they neither block nor allocate.
+type Watch interface {
+	// Begin is called right before, with the input's id; slot is for End. Where the call panics, no End follows.
+	Begin(input string, kind conference.Kind) (slot int)
+	End(slot int)
+}
+
+// unwatched is the Watch of a job that has none.
+type unwatched struct{}
+
+func (unwatched) Begin(string, conference.Kind) int { return 0 }
+func (unwatched) End(int)                           {}
 
 // Error is why an order is not carried out: a relayproto.Refusal.
 type Error struct {
@@ -117,6 +133,9 @@ func newJob(options Options, codecs codecs) *Job {
 	}
 	if options.Log == nil {
 		options.Log = slog.New(slog.DiscardHandler)
+	}
+	if options.Watch == nil {
+		options.Watch = unwatched{}
 	}
 	j := &Job{
 		options: options, codecs: codecs, epoch: options.Now(), ssrc: rand.Uint32(),

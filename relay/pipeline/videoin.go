@@ -9,6 +9,7 @@ import (
 
 	"portico/relay/codec"
 	"portico/relay/payload"
+	"portico/shared/conference"
 	"portico/shared/relayproto"
 	"portico/shared/rtp/inspect"
 	"portico/shared/rtp/jitter"
@@ -327,9 +328,11 @@ func (v *videoIn) decode() {
 	var err error
 	v.job.work(func() {
 		var p *codec.Picture
+		slot := v.job.options.Watch.Begin(v.id, conference.Video)
 		if p, err = v.decoder.Decode(f.Data); err == nil && p != nil {
-			v.show(p)
+			v.show(p) // which is C, too, and of a size that the sender chose
 		}
+		v.job.options.Watch.End(slot)
 	})
 	switch {
 	case err == nil:

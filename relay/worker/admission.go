@@ -32,7 +32,7 @@ func (w *Worker) admit(e *edge, o *relayproto.Order) (*running, *relayproto.Refu
 	if !e.route(j, o) {
 		return nil, &relayproto.Refusal{Reason: relayproto.BadOrder, Detail: "a flow of another job"}
 	}
-	j.epoch, j.revision = o.Epoch, o.Revision
+	j.epoch, j.revision, j.tracks = o.Epoch, o.Revision, tracksOf(o)
 	w.jobs[j] = true
 	r := w.rooms[o.Room]
 	if r == nil {
@@ -123,7 +123,7 @@ func (w *Worker) reorder(j *running, o *relayproto.Order) (bool, *relayproto.Ref
 	if !j.edge.route(j, o) {
 		return false, &relayproto.Refusal{Reason: relayproto.BadOrder, Detail: "a flow of another job"}
 	}
-	j.epoch, j.revision = o.Epoch, o.Revision
+	j.epoch, j.revision, j.tracks = o.Epoch, o.Revision, tracksOf(o)
 	j.load.expect(estimate(o), time.Now())
 	w.rise(o)
 	return true, nil

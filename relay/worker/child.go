@@ -33,6 +33,7 @@ type settings struct {
 	Parallel int        `json:"parallel"` // how much may run at a time
 	Memory   int64      `json:"memory"`   // bytes
 	Level    slog.Level `json:"level"`    // least that is logged
+	Notes    bool       `json:"notes"`    // there is a file for them
 }
 
 // job is what a process does: one of relay/pipeline, or a test's.
@@ -78,7 +79,11 @@ func runJob(text string) error {
 	var writers sync.WaitGroup
 	writers.Go(func() { p.queue.drain(packets, done) })
 	writers.Go(func() { p.report(control) })
-	j := makeJob(pipeline.Options{Port: p, Log: log, Parallel: set.Parallel})
+	o := pipeline.Options{Port: p, Log: log, Parallel: set.Parallel}
+	if set.Notes {
+		o.Watch = inheritedNotes()
+	}
+	j := makeJob(o)
 	var reader sync.WaitGroup
 	refusal := obey(control, j, func() {
 		reader.Go(func() { _ = readPackets(packets, j.Packet) })

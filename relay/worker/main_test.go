@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"strings"
@@ -27,7 +28,7 @@ const (
 )
 
 func TestMain(m *testing.M) {
-	makeJob = func(o pipeline.Options) job { return &fake{port: o.Port, log: o.Log} }
+	makeJob = func(o pipeline.Options) job { return &fake{port: o.Port, log: o.Log, watch: o.Watch} }
 	Main()
 	// The race detector's processes wait a second at their end, which jobs need not: their words are read until it.
 	_ = os.Setenv("GORACE", strings.TrimSpace(os.Getenv("GORACE")+" atexit_sleep_ms=0"))
@@ -39,8 +40,9 @@ func TestMain(m *testing.M) {
 
 // fake is a job that does what its room is called, sends RTP of its inputs back by its first output, and reports every order.
 type fake struct {
-	port pipeline.Port
-	log  *slog.Logger
+	port  pipeline.Port
+	log   *slog.Logger
+	watch pipeline.Watch
 
 	mu      sync.Mutex
 	order   *relayproto.Order
@@ -67,6 +69,7 @@ func (f *fake) Order(o *relayproto.Order) error {
 	case "eats":
 		go f.eat()
 	}
+	f.decode(o)
 	if addr := os.Getenv(lifeline); addr != "" && first {
 		if _, err := net.Dial("unix", addr); err != nil {
 			return err
@@ -74,6 +77,32 @@ func (f *fake) Order(o *relayproto.Order) error {
 	}
 	f.port.Report(relayproto.Report{Revision: o.Revision})
 	return nil
+}
+
+// decode notes what an order's room says of its inputs' decoders.
+func (f *fake) decode(o *relayproto.Order) {
+	page, _ := f.watch.(*notes)
+	switch o.Room {
+	case "decodes", "decodes and panics":
+		page.End(page.Begin("in", conference.Video)) // done
+		page.Begin("in", conference.Audio)
+		page.Begin("from an order before", conference.Audio)
+		if o.Room != "decodes" {
+			go panic("the decoder's own fault")
+		}
+	case "decoded":
+		for range 2 * noteSlots {
+			page.End(page.Begin("in", conference.Audio))
+		}
+	case "garbage":
+		for i := range page {
+			page[i].Store(rand.Uint64())
+		}
+	case "all":
+		for _, in := range o.Inputs {
+			page.Begin(in.ID, conference.Audio)
+		}
+	}
 }
 
 // eat holds more and more memory.

@@ -3,7 +3,18 @@ package worker
 import (
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
+
+// namelessFile lies in memory: there may be no place to write to.
+func namelessFile() (*os.File, error) {
+	fd, err := unix.MemfdCreate("portico-job", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, os.NewSyscallError("memfd_create", err)
+	}
+	return os.NewFile(uintptr(fd), "notes"), nil
+}
 
 // dieWithParent has the system kill the process when we die, and keeps the signals of a terminal from it: it ends when we say so.
 func dieWithParent() *syscall.SysProcAttr {

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 
+	"portico/relay/pipeline"
 	"portico/shared/task"
 )
 
@@ -15,6 +17,7 @@ var errNoProcesses = errors.New("worker: no jobs on this system, which has no so
 type child struct {
 	control, packets net.Conn
 	said             *talk
+	page             *os.File
 	exited           chan struct{}
 }
 
@@ -28,7 +31,11 @@ func (*child) stop()         {}
 func (*child) kill()         {}
 func (*child) pid() int      { return 0 }
 func (*child) cause() string { return "" }
+func (*child) faulted() bool { return false }
+func (*child) forget()       {}
 
 func inherited() (control, packets net.Conn, err error) { return nil, nil, errNoProcesses }
+
+func inheritedNotes() pipeline.Watch { return nil }
 
 func sacrifice() {}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 type child struct {
 	control net.Conn // messages, see writeMessage
 	packets net.Conn // see queue
+	page    *os.File // its notes; nil: none
 	said    *talk
 	cmd     *exec.Cmd
 	exited  chan struct{} // closed when the process is gone and waited for
@@ -52,49 +54,69 @@ func newSpawner(tasks *task.Group) (*spawner, error) {
 
 // start runs this program once more, as a job's process.
 func (s *spawner) start(ctx context.Context, set settings, said *talk) (*child, error) {
-	text, err := json.Marshal(set)
-	if err != nil {
-		return nil, err
-	}
-	program, err := executable()
-	if err != nil {
-		return nil, err
-	}
 	ours, theirs, err := socketPairs(2)
 	if err != nil {
 		return nil, err
 	}
 	defer closeAll(theirs)
+	c := &child{control: ours[0], packets: ours[1], page: pageFile(), said: said, exited: make(chan struct{})}
+	if c.cmd, err = c.command(set, theirs); err == nil {
+		err = s.run(ctx, c)
+	}
+	if err != nil {
+		_, _ = ours[0].Close(), ours[1].Close()
+		c.forget()
+		return nil, fmt.Errorf("worker: job's process: %w", err)
+	}
+	return c, nil
+}
+
+// command is what to run, with its ends of the sockets.
+func (c *child) command(set settings, sockets []*os.File) (*exec.Cmd, error) {
+	program, err := executable()
+	if err != nil {
+		return nil, err
+	}
+	files := slices.Clone(sockets)
+	if c.page != nil {
+		set.Notes = true
+		files = append(files, c.page)
+	}
+	text, err := json.Marshal(set)
+	if err != nil {
+		return nil, err
+	}
 	cmd := exec.Command(program)
 	cmd.Args = []string{"portico-job", set.Job} // what ps shows
 	cmd.Env = environment(os.Environ(), string(text), set)
-	cmd.ExtraFiles = theirs
-	cmd.Stderr = said
+	cmd.ExtraFiles = files
+	cmd.Stderr = c.said
 	cmd.WaitDelay = lastWords
 	cmd.SysProcAttr = dieWithParent()
-	c := &child{control: ours[0], packets: ours[1], said: said, cmd: cmd, exited: make(chan struct{})}
+	return cmd, nil
+}
+
+// run starts a process and has it waited for.
+func (s *spawner) run(ctx context.Context, c *child) (err error) {
 	started := make(chan error, 1)
 	select {
-	case s.starts <- func() { started <- cmd.Start() }:
+	case s.starts <- func() { started <- c.cmd.Start() }:
 		err = <-started
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	if err == nil {
-		err = s.tasks.Go(func(context.Context) {
-			_ = cmd.Wait() // ProcessState says it
-			close(c.exited)
-		})
-		if err != nil { // closed in this moment
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		}
-	}
 	if err != nil {
-		_, _ = ours[0].Close(), ours[1].Close()
-		return nil, fmt.Errorf("worker: job's process: %w", err)
+		return err
 	}
-	return c, nil
+	err = s.tasks.Go(func(context.Context) {
+		_ = c.cmd.Wait() // ProcessState says it
+		close(c.exited)
+	})
+	if err != nil { // closed in this moment
+		_ = c.cmd.Process.Kill()
+		_ = c.cmd.Wait()
+	}
+	return err
 }
 
 // executable is this program, also when its file has been replaced since it was started.
@@ -178,11 +200,31 @@ func (c *child) pid() int { return c.cmd.Process.Pid }
 // cause says how the process ended: only once exited is closed.
 func (c *child) cause() string { return c.cmd.ProcessState.String() }
 
+// runtimeDied is the exit status of a program whose Go runtime has ended it: because of a panic, or a signal that the system sent for what
+// the code did, be it C's.
+const runtimeDied = 2
+
+// faulted tells whether the process died of what its code did, and not because somebody ended it: only once exited is closed.
+func (c *child) faulted() bool {
+	s, ok := c.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	return ok && (s.Signaled() && s.Signal() != syscall.SIGKILL || s.ExitStatus() == runtimeDied)
+}
+
+// forget lets go of the notes.
+func (c *child) forget() {
+	if c.page != nil {
+		_ = c.page.Close()
+	}
+}
+
+// firstFile is the descriptor of the first file that a child is given.
+const firstFile = 3
+
 // inherited are the child's ends of its sockets.
 func inherited() (control, packets net.Conn, err error) {
 	var conns [2]net.Conn
 	for i := range conns {
-		f := os.NewFile(uintptr(3+i), "job")
+		f := os.NewFile(uintptr(firstFile+i), "job")
 		if f == nil {
 			return nil, nil, errNoSockets
 		}

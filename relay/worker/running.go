@@ -27,9 +27,10 @@ type running struct {
 	// Guarded by the worker's mu.
 	load            load
 	epoch, revision uint64
-	ending          bool   // it does not count in the admission of others
-	over            bool   // its process has ended
-	child           *child // nil while it starts
+	tracks          []relayproto.Suspect // of the last order
+	ending          bool                 // it does not count in the admission of others
+	over            bool                 // its process has ended
+	child           *child               // nil while it starts
 }
 
 // finish ends the job for a reason from outside. It does not wait; the caller holds the worker's mu.
@@ -83,6 +84,10 @@ func (j *running) run(ctx context.Context, c call, first []byte) *relayproto.Ref
 	}
 	p.stop()
 	parts.Wait()
+	if refusal != nil && refusal.Reason == relayproto.Crashed {
+		refusal.Suspects = j.suspects(p)
+	}
+	p.forget()
 	j.ended(refusal, p, begun)
 	return refusal
 }
@@ -93,11 +98,22 @@ func (j *running) ended(refusal *relayproto.Refusal, p *child, begun time.Time) 
 		j.worker.mu.Lock()
 		j.worker.crashed++
 		j.worker.mu.Unlock()
-		j.log.Error("job crashed", "cause", p.cause(), "detail", refusal.Detail, "said", p.said.words(), "ran", ran)
+		j.log.Error("job crashed", "cause", p.cause(), "detail", refusal.Detail, "suspects", refusal.Suspects, "said", p.said.words(), "ran", ran)
 		return
 	}
 	_, dropped := j.queue.counts()
 	j.log.Info("job ended", "ran", ran, "dropped", dropped)
+}
+
+// suspects are whose media a process may have died of that has ended.
+func (j *running) suspects(p *child) []relayproto.Suspect {
+	if p.page == nil || !p.faulted() {
+		return nil
+	}
+	j.worker.mu.Lock()
+	known := j.tracks
+	j.worker.mu.Unlock()
+	return suspects(p.page, known, j.worker.parallel+1) // pictures, and sound
 }
 
 // levelOf is the least level that is logged.
@@ -179,7 +195,7 @@ func believed(r *relayproto.Refusal) *relayproto.Refusal {
 	if !slices.Contains(reasons, r.Reason) {
 		return senseless()
 	}
-	r.Detail = r.Detail[:min(len(r.Detail), longDetail)]
+	r.Detail, r.Suspects = r.Detail[:min(len(r.Detail), longDetail)], nil
 	return r
 }
 

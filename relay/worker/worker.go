@@ -5,7 +5,8 @@
 // a crash in one costs the job and not the relay. The edge is told, and orders the job again.
 //
 // Between the two processes of a job lie two sockets, one for relayproto's messages and one for packets, both as in frames.go. The
-// process ends when they do. What the worker itself does is little: it admits jobs as long as the machine has time for them, passes
+// process ends when they do. In a page of memory beside them it notes whose media its decoders are at work on: of a crash the edge is
+// told who may have sent what it came from, as the same would bring down the next run as well. What the worker itself does is little: it admits jobs as long as the machine has time for them, passes
 // messages and packets on, and counts.
 package worker
 

@@ -31,10 +31,11 @@ const (
 
 // Limits of what an order may ask for.
 const (
-	MaxInputs  = 256
-	MaxOutputs = 512
-	MaxMessage = 1 << 20 // bytes
-	MaxName    = 1024    // bytes of an id of any kind
+	MaxInputs   = 256
+	MaxOutputs  = 512
+	MaxMessage  = 1 << 20 // bytes
+	MaxName     = 1024    // bytes of an id of any kind
+	MaxSuspects = 64      // of a Refusal
 )
 
 // Order is all that is wanted of a job.
@@ -100,6 +101,15 @@ type Output struct {
 type Refusal struct {
 	Reason Reason `json:"reason"`
 	Detail string `json:"detail,omitempty"` // for the log
+	// Suspects are whose media decoders were at work on when a process died: one of them is the likely cause. Empty where that is not
+	// known, or nothing was decoded.
+	Suspects []Suspect `json:"suspects,omitempty"`
+}
+
+// Suspect is one track of an input of the order. They differ.
+type Suspect struct {
+	Input string          `json:"input"` // id
+	Kind  conference.Kind `json:"kind"`
 }
 
 // Reason is why a relay refuses or gives up a job.
@@ -182,6 +192,9 @@ func Decode(b []byte) (Message, error) {
 	}
 	if m.Refusal != nil {
 		n++
+		if err := m.Refusal.check(); err != nil {
+			return Message{}, err
+		}
 	}
 	if n != 1 {
 		return Message{}, fmt.Errorf("%w: %d things in one", ErrMessage, n)
@@ -244,6 +257,20 @@ func (o *Order) check() error {
 			return bad("output of %dx%d at %v with %d kbit/s", out.Width, out.Height, out.Framerate, out.Bitrate)
 		}
 		outputs[out.ID] = true
+	}
+	return nil
+}
+
+func (r *Refusal) check() error {
+	if len(r.Suspects) > MaxSuspects {
+		return fmt.Errorf("%w: refusal: %d suspects", ErrMessage, len(r.Suspects))
+	}
+	known := make(map[Suspect]bool, len(r.Suspects))
+	for i, s := range r.Suspects {
+		if s.Input == "" || len(s.Input) > MaxName || known[s] || s.Kind != conference.Audio && s.Kind != conference.Video {
+			return fmt.Errorf("%w: refusal: suspect %d is no track of its own", ErrMessage, i)
+		}
+		known[s] = true
 	}
 	return nil
 }

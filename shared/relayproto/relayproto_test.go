@@ -26,6 +26,7 @@ func TestMessagesComeBackAsTheyWere(t *testing.T) {
 	order := sample()
 	for _, m := range []Message{
 		{Order: &order}, {Refusal: &Refusal{Reason: Full, Detail: "4 of 4 cores"}},
+		{Refusal: &Refusal{Reason: Crashed, Suspects: []Suspect{{"S1", conference.Video}, {"S1", conference.Audio}}}},
 		{Report: &Report{Revision: 7, Active: "S1", Inputs: []InputReport{{ID: "S1", Trouble: "no key frame"}}, Outputs: []OutputReport{{ID: "v", Bitrate: 120, Frames: 9}}}},
 	} {
 		b, err := Encode(m)
@@ -73,6 +74,32 @@ func TestOrdersThatCannotBe(t *testing.T) {
 	}
 }
 
+func TestSuspectsThatCannotBe(t *testing.T) {
+	many := make([]Suspect, MaxSuspects+1)
+	for i := range many {
+		many[i] = Suspect{Input: strings.Repeat("s", i+1), Kind: conference.Audio}
+	}
+	read := func(list []Suspect) error {
+		b, err := Encode(Message{Refusal: &Refusal{Reason: Crashed, Suspects: list}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = Decode(b)
+		return err
+	}
+	if err := read(many[:MaxSuspects]); err != nil {
+		t.Error(err)
+	}
+	for name, list := range map[string][]Suspect{
+		"many": many, "no id": {{"", conference.Video}}, "long id": {{strings.Repeat("s", MaxName+1), conference.Video}},
+		"no kind": {{Input: "S1"}}, "kind": {{"S1", "data"}}, "twice": {{"S1", conference.Video}, {"S2", conference.Video}, {"S1", conference.Video}},
+	} {
+		if err := read(list); !errors.Is(err, ErrMessage) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestFlowIDs(t *testing.T) {
 	for _, n := range []uint64{1, 5, MaxFlow} {
 		if f, rtcp := Flow(RTP(n)); f != n || rtcp {
@@ -91,6 +118,8 @@ func FuzzDecode(f *testing.F) {
 	}
 	f.Add([]byte(`{"report":{"revision":1}}`))
 	f.Add([]byte(`{"refusal":{"reason":"full"}}`))
+	f.Add([]byte(`{"refusal":{"reason":"crashed","suspects":[{"input":"S1","kind":"video"},{"input":"S1","kind":"audio"}]}}`))
+	f.Add([]byte(`{"refusal":{"reason":"crashed","suspects":[{"input":"","kind":"data"},null]}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := Decode(b)
 		if err != nil {
