@@ -142,7 +142,8 @@ func (o *Options) fill() error {
 	if o.Mixer.File != "" && len(o.Programs) == 0 {
 		return errors.New("mixing needs an edge of its own: the program to start one")
 	}
-	if len(o.Edges) == 0 && len(o.Programs) == 0 && len(o.Scenarios) > 0 {
+	alone := len(o.Scenarios) == 0 && (o.Relay.File != "" || o.Mixer.File != "") // a relay of our own
+	if len(o.Edges) == 0 && len(o.Programs) == 0 && !alone {
 		return errors.New("name an edge, or the program to start one")
 	}
 	for _, s := range o.Scenarios {
