@@ -54,7 +54,7 @@ test-go:
 
 # The race detector runs over what is concurrent; the end-to-end tests start a program of their own and gain nothing from it.
 test-race:
-	CGO_ENABLED=1 $(GO) test -race -short ./shared/... ./edge/... \
+	CGO_ENABLED=1 $(GO) test -race ./shared/... ./edge/... \
 		$$(CGO_ENABLED=1 $(GO) list ./relay/... | grep -v -e /audiomix -e /codec/ -e /payload) # these have no goroutines
 
 # The packages that also run in a browser, under Node.

@@ -25,11 +25,15 @@ const patience = 20 * time.Second
 // waitFor waits until the condition holds, for what is told by no event.
 func waitFor(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !condition(); {
-		if time.Now().After(deadline) {
+	look, deadline := time.NewTicker(time.Millisecond), time.NewTimer(patience)
+	defer look.Stop()
+	defer deadline.Stop()
+	for !condition() {
+		select {
+		case <-look.C:
+		case <-deadline.C:
 			t.Fatalf("waited in vain: %s", what)
 		}
-		time.Sleep(time.Millisecond)
 	}
 }
 

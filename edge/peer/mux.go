@@ -70,6 +70,18 @@ type datagram struct {
 
 var datagrams = sync.Pool{New: func() any { return new(datagram) }}
 
+// readNext copies the next datagram of a queue into b. It fails with net.ErrClosed.
+func readNext(queue <-chan *datagram, closed <-chan struct{}, b []byte) (int, netip.AddrPort, error) {
+	select {
+	case d := <-queue:
+		n, from := copy(b, d.data[:d.n]), d.from
+		datagrams.Put(d)
+		return n, from, nil
+	case <-closed:
+		return 0, netip.AddrPort{}, net.ErrClosed
+	}
+}
+
 func newMux(port *Port, loopback bool) *mux {
 	m := &mux{
 		port: port, loopback: loopback, peers: make(map[netip.AddrPort]*muxConn), media: make(map[netip.AddrPort]*Conn),
@@ -321,14 +333,7 @@ var _ ice.AddrPortReaderWriter = (*muxShare)(nil)
 
 // ReadFromAddrPort implements ice.AddrPortReaderWriter.
 func (s *muxShare) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
-	select {
-	case d := <-s.queue:
-		n, from := copy(b, d.data[:d.n]), d.from
-		datagrams.Put(d)
-		return n, from, nil
-	case <-s.closed:
-		return 0, netip.AddrPort{}, net.ErrClosed
-	}
+	return readNext(s.queue, s.closed, b)
 }
 
 // ReadFrom implements net.PacketConn.

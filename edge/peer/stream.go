@@ -198,14 +198,7 @@ func (s *streamSide) deliver(b []byte, from netip.AddrPort) {
 
 // ReadFromAddrPort implements ice.AddrPortReaderWriter.
 func (s *streamSide) ReadFromAddrPort(b []byte) (int, netip.AddrPort, error) {
-	select {
-	case d := <-s.queue:
-		n, from := copy(b, d.data[:d.n]), d.from
-		datagrams.Put(d)
-		return n, from, nil
-	case <-s.closed:
-		return 0, netip.AddrPort{}, net.ErrClosed
-	}
+	return readNext(s.queue, s.closed, b)
 }
 
 // ReadFrom implements net.PacketConn.

@@ -462,21 +462,7 @@ func TestCeilings(t *testing.T) {
 // TestChangeOfWhatAdapts: a simulcast goes on as it is, and adapts, until what is to be made of it comes, and that is not chosen from.
 func TestChangeOfWhatAdapts(t *testing.T) {
 	e, converter := newConverter(t)
-	send := simulcast(t, newClient(t, e, "alice"))
-	stop := make(chan struct{})
-	var done sync.WaitGroup
-	t.Cleanup(func() { close(stop); done.Wait() })
-	done.Go(func() {
-		for ticker := time.NewTicker(10 * time.Millisecond); ; {
-			select {
-			case <-stop:
-				ticker.Stop()
-				return
-			case <-ticker.C:
-				send()
-			}
-		}
-	})
+	keepAt(t, simulcast(t, newClient(t, e, "alice")))
 	bob := newClient(t, e, "bob")
 	bob.receive(conference.Video)
 	large := SubTrack{Kind: conference.Video, Mid: "0", From: "sim-0:q", Adapt: true, Display: conference.Resolution{Width: 1280, Height: 720}}

@@ -221,21 +221,7 @@ func simulcast(t *testing.T, c *client) (send func()) {
 // TestLayerHasReason: who shows the picture small gets the small layer and is told why, and the other one when it grows.
 func TestLayerHasReason(t *testing.T) {
 	e := newEngine(t, nil)
-	send := simulcast(t, newClient(t, e, "alice"))
-	stop := make(chan struct{})
-	var done sync.WaitGroup
-	t.Cleanup(func() { close(stop); done.Wait() })
-	done.Go(func() {
-		for ticker := time.NewTicker(10 * time.Millisecond); ; {
-			select {
-			case <-stop:
-				ticker.Stop()
-				return
-			case <-ticker.C:
-				send()
-			}
-		}
-	})
+	keepAt(t, simulcast(t, newClient(t, e, "alice")))
 	bob := newClient(t, e, "bob")
 	bob.receive(conference.Video)
 	bob.subscribe("sub", SubTrack{Kind: conference.Video, Mid: "0", From: "sim-0:q", Adapt: true, Display: conference.Resolution{Width: 640, Height: 360}})
@@ -292,4 +278,23 @@ func TestDisplayCountsBesideUnknownLayer(t *testing.T) {
 	if g := grants[0]; g.Layer != 0 || steerReason(g.Reason) != sfu.ReasonDisplayed {
 		t.Errorf("%+v", g)
 	}
+}
+
+// keepAt sends again and again until the test ends.
+func keepAt(t *testing.T, send func()) {
+	t.Helper()
+	stop := make(chan struct{})
+	var done sync.WaitGroup
+	t.Cleanup(func() { close(stop); done.Wait() })
+	done.Go(func() {
+		for ticker := time.NewTicker(10 * time.Millisecond); ; {
+			select {
+			case <-stop:
+				ticker.Stop()
+				return
+			case <-ticker.C:
+				send()
+			}
+		}
+	})
 }
