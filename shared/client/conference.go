@@ -12,7 +12,8 @@
 // held up.
 //
 // A lost connection is not the end (portal protocol 5, 11.5). The media go on; requests are kept and sent after; what the portal had
-// to tell meanwhile is told in order and once. When the portal does not know the participant any more, Options.Token gets a token to
+// to tell meanwhile is told in order and once. In a cluster another edge takes the client in when its own is gone, or is about to go: the
+// participant and its streams stay the same, on another PeerConnection. When the portal does not know the participant any more, Options.Token gets a token to
 // join anew with: the room's changes are told as events, and what was published and subscribed to is restored.
 package client
 
@@ -108,11 +109,14 @@ type Conference struct {
 
 // state is what the loop owns.
 type state struct {
-	wire       *wire  // the connection to the portal; nil while it is lost
-	url        string // of the portal
-	room       *room  // nil until the login has succeeded
-	received   int64  // notifications so far (portal protocol 5.6)
-	ticket     string // for resuming; empty: none; never logged
+	wire       *wire    // the connection to the portal; nil while it is lost
+	url        string   // of the portal
+	edges      []string // other edges on which the client may take its place
+	moving     bool     // it is going to one of them, because this one asked it to
+	former     *former  // what remains on the edge before; nil: nothing
+	room       *room    // nil until the login has succeeded
+	received   int64    // notifications so far (portal protocol 5.6)
+	ticket     string   // for resuming; empty: none; never logged
 	refresh    *time.Timer
 	hurry      func() // while the connection is lost: try again now
 	probing    bool   // whether the connection still works is being found out
@@ -198,7 +202,7 @@ func (c *Conference) join(ctx context.Context, url, token string) error {
 		if err := c.group.Go(c.negotiator); err != nil {
 			return // the end has begun
 		}
-		c.admitted(result.Ticket, result.ICEServers)
+		c.admitted(result.Ticket, result.ICEServers, result.Edges)
 		c.granted(dataURL(token), result.WebTransport, result.WebTransportHashes)
 		c.tellState()
 		c.open(w)
@@ -209,6 +213,7 @@ func (c *Conference) join(ctx context.Context, url, token string) error {
 func (c *Conference) login(ctx context.Context, w *wire, token string, enter func(portalproto.LoginResult, *room)) error {
 	login := portalproto.Login{
 		Token: jsonvalue.Of(token), SDK: portalproto.SDK{Type: c.options.SDKType, Version: c.options.SDKVersion}, Protocol: portalproto.V12,
+		Migrate: true,
 	}
 	return w.ask(ctx, portalproto.EventLogin, login.Encode(), func(answer jsonvalue.Value) error {
 		result, ok := portalproto.DecodeLoginResult(answer)
@@ -225,8 +230,9 @@ func (c *Conference) login(ctx context.Context, w *wire, token string, enter fun
 }
 
 // admitted takes what comes with every login and relogin, on the loop.
-func (c *Conference) admitted(ticket string, servers []portalproto.ICEServer) {
+func (c *Conference) admitted(ticket string, servers []portalproto.ICEServer, edges []string) {
 	c.setTicket(ticket)
+	c.state.edges = edgesOf(c.state.url, edges)
 	if c.options.ICEServers != nil {
 		c.state.iceServers = c.options.ICEServers
 		return
@@ -337,6 +343,9 @@ func (c *Conference) notice(n portalproto.Notification) {
 	case portalproto.Dropped:
 		c.finish(ErrDropped)
 		return
+	case portalproto.Move:
+		c.move(n)
+		return
 	}
 	if event := c.state.room.apply(n); event != nil {
 		c.emit(event)
@@ -383,6 +392,7 @@ func (c *Conference) finish(err error) {
 		c.endSession(s, ended(err), ReasonEnded)
 	}
 	c.giveUp(c.state.transport, ReasonEnded, false)
+	c.endFormer()
 	c.state.media = ""
 	c.stopClocks()
 	c.failRequests(ended(err))

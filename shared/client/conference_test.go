@@ -23,7 +23,7 @@ func TestJoin(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.messages("dial http://portal:8080",
-			`> login {"token":"`+goodToken+`","userAgent":{"sdk":{"type":"Go","version":"1.0"}},"protocol":"1.2"}`)
+			`> login {"token":"`+goodToken+`","userAgent":{"sdk":{"type":"Go","version":"1.0"}},"protocol":"1.2","migrate":true}`)
 		w.told("state joined ")
 		info := c.Info()
 		if info.RoomID != "r" || len(info.Views) != 1 || info.Self.User != "alice" || !info.Self.Permission.Publish.Audio ||

@@ -21,8 +21,9 @@ type Events interface {
 	Message(from, to string, message jsonvalue.Value)
 	// SessionEnded is told once for every Publication and Subscription that was handed out, however it ended.
 	SessionEnded(id, reason string)
-	// SessionRestored is told after the client had to join anew, once for every Publication and Subscription that is there again. It has
-	// a new id, a publication with it a new stream, a subscription new Tracks.
+	// SessionRestored is told after the client had to join anew or went to another edge, once for every Publication and Subscription that
+	// is there again. It has a new id, a publication with it a new stream, but on another edge, where it keeps both; a subscription has
+	// new Tracks.
 	SessionRestored(old, id string)
 	State(s State)
 	// Disconnected is the last call, made once. err is nil after Leave; otherwise ErrDropped, ErrLost or what else ended the conference.

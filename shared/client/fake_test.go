@@ -64,11 +64,14 @@ type portal struct {
 	opened   []string // sessions acknowledged and not yet ready
 
 	dials    int
-	socket   *fakeSocket // nil: the client is away
-	last     *fakeSocket // newest connection
-	asString bool        // the answer to relogin is the ticket alone
-	regrant  string      // token for data streams that comes with relogin
-	deaf     bool        // what is sent gets lost
+	socket   *fakeSocket     // nil: the client is away
+	last     *fakeSocket     // newest connection
+	asString bool            // the answer to relogin is the ticket alone
+	regrant  string          // token for data streams that comes with relogin
+	deaf     bool            // what is sent gets lost
+	down     map[string]bool // addresses at which nobody answers
+	hung     map[string]bool // addresses at which a connection never comes about
+	moved    bool            // relogin finds another edge, which takes the participant over
 	tickets  int
 	seq      int64
 	buffer   []portalproto.Missed
@@ -92,10 +95,18 @@ func (p *portal) dial(ctx context.Context, options DialOptions) (Socket, error) 
 	p.mu.Lock()
 	p.dials++
 	dialling := p.dialling
+	down, hung := p.down[options.URL], p.hung[options.URL]
 	if p.dials == 1 {
 		dialling = nil
 	}
 	p.mu.Unlock()
+	switch {
+	case down:
+		return nil, errReset
+	case hung:
+		<-ctx.Done()
+		return nil, context.Cause(ctx)
+	}
 	if dialling != nil {
 		if err := dialling(ctx); err != nil {
 			return nil, err
@@ -268,6 +279,9 @@ func (p *portal) answer(name string, data jsonvalue.Value) []jsonvalue.Value {
 	case portalproto.EventPublish, portalproto.EventSubscribe:
 		p.sessions++
 		id := p.prefix + strconv.Itoa(p.sessions)
+		if resume := data.Get("resume").Text(); resume != "" {
+			id = resume
+		}
 		transport := data.Path("transport", "id").Text()
 		if transport == "" {
 			transport = id
@@ -316,6 +330,15 @@ func (p *portal) enter(s *fakeSocket, id int, name, loss string) {
 			Ticket: answer.Text(), Messages: p.buffer, ICEServers: []portalproto.ICEServer{{URLs: []string{"turn:fresh:3478"}}},
 			WebTransport: p.regrant,
 		}.Encode()
+	}
+	if p.moved {
+		login, ok := portalproto.DecodeLoginResult(p.login)
+		if !ok {
+			p.t.Error("no login answer")
+		}
+		p.seq, p.buffer, p.sent = 0, nil, nil
+		p.prefix, p.sessions = "n", 0
+		answer = portalproto.ReloginResult{Ticket: p.ticket(), Edges: login.Edges, Moved: &login}.Encode()
 	}
 	if loss == "unanswered" {
 		for i := range p.sent { // the portal believes that they arrived

@@ -11,15 +11,22 @@ import (
 // peerState follows the PeerConnection. Media that break off get an ICE restart (RFC 8445 section 9), and Timeouts.Media to come back; media
 // that never flowed are given up when they fail.
 func (c *Conference) peerState(t *transport, state string) {
-	if t.dead || c.state.transport != t || state == "closed" || state == c.state.media {
+	if t.dead || c.state.transport != t || state == "closed" {
 		return
+	}
+	t.connected = t.connected || state == "connected"
+	if state == c.state.media {
+		return
+	}
+	if c.state.former != nil && c.state.media == "connected" && (state == "new" || state == "connecting") {
+		return // the media of before go on
 	}
 	c.state.media = state
 	c.tellState()
 	switch state {
 	case "connected":
 		c.stop(t.patience)
-		t.connected, t.patience = true, nil
+		t.patience = nil
 	case "disconnected", "failed":
 		if t.connected {
 			c.wantRestart(t)

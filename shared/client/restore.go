@@ -37,7 +37,8 @@ func (c *Conference) rejoined(w *wire, url, dataURL string, result portalproto.L
 	c.state.room, c.state.url, c.state.wire, c.state.received = r, url, w, 0
 	clear(c.state.opening)
 	c.state.strays, c.state.orphans = nil, false
-	c.admitted(result.Ticket, result.ICEServers)
+	c.endFormer()
+	c.admitted(result.Ticket, result.ICEServers, result.Edges)
 	c.granted(dataURL, result.WebTransport, result.WebTransportHashes)
 	c.tellState()
 	for _, event := range changes(before, r) {
@@ -46,20 +47,25 @@ func (c *Conference) rejoined(w *wire, url, dataURL string, result portalproto.L
 	if c.state.over {
 		return
 	}
-	c.startOver()
+	c.startOver(false)
 	c.open(w)
 }
 
-// startOver has everything that was there before opened again, in its order: another participant, with another PeerConnection. What was
-// subscribed to and is gone has ended; so has data, whose connection was the earlier participant's.
-func (c *Conference) startOver() {
+// startOver has everything that was there before opened again, in its order, on another PeerConnection: by the same participant (moved),
+// whose streams keep their ids, or by another. What was subscribed to and is gone has ended; so has data, whose connection was the
+// earlier participation's.
+func (c *Conference) startOver(moved bool) {
 	c.dropStale()
 	c.endData(errReplaced, ReasonGone, false)
 	sessions := c.sessionList()
 	slices.SortFunc(sessions, func(a, b *session) int { return a.number - b.number })
 	c.state.jobs = slices.DeleteFunc(c.state.jobs, func(j job) bool { return j.session != nil })
 	for _, s := range sessions {
+		resume := s.id
 		c.reset(s)
+		if moved && s.publication && s.known() {
+			s.resume = resume
+		}
 		switch {
 		case s.working:
 			s.redo = true
@@ -78,15 +84,16 @@ func (c *Conference) reset(s *session) {
 		delete(c.state.byID, s.id)
 	}
 	c.stop(s.timer)
-	s.id, s.transport, s.lines, s.remote, s.missing = "", nil, nil, nil, nil
+	s.id, s.resume, s.transport, s.lines, s.remote, s.missing = "", "", nil, nil, nil, nil
 	s.answered, s.ready, s.live = false, false, false
 	if s.publication && s.known() {
 		s.withheld = s.muted
 	}
 }
 
-// restored hands the session out under its new id.
+// restored hands the session out under the id that it has now.
 func (c *Conference) restored(s *session) {
+	defer c.settleFormer()
 	before, id := *s.name.Load(), s.id
 	s.name.Store(&id)
 	c.emit(func(e Events) { e.SessionRestored(before, id) })

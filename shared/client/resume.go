@@ -100,17 +100,20 @@ func (c *Conference) goAway(w *wire, err error) {
 
 // comeBack gets the connection back, or ends the conference.
 func (c *Conference) comeBack(ctx context.Context, cause error) {
-	var url, ticket string
-	leaving := false
+	resumable, leaving := false, false
 	if c.do(ctx, func() error {
-		url, ticket = c.state.url, c.state.ticket
+		resumable = c.state.ticket != ""
 		return nil
 	}) != nil {
 		return
 	}
 	err := cause
-	if ticket != "" {
-		err = c.try(ctx, c.options.Timeouts.Resume, func(ctx context.Context) error { return c.resume(ctx, url, ticket) })
+	if resumable {
+		patience := firstTry / 2
+		err = c.try(ctx, c.options.Timeouts.Resume, func(ctx context.Context) error {
+			patience = min(2*patience, c.options.Timeouts.Login)
+			return c.resumeSomewhere(ctx, patience)
+		})
 	}
 	if err != nil && c.options.Token != nil {
 		_ = c.do(ctx, func() error { leaving = c.state.leaving; return nil })
@@ -148,11 +151,8 @@ func (c *Conference) try(ctx context.Context, limit time.Duration, attempt func(
 			n = -1
 			continue
 		}
-		var refused *ServerError
 		switch {
-		case err == nil || ctx.Err() != nil:
-			return err
-		case errors.As(err, &refused) && refused.Request == portalproto.EventRelogin:
+		case err == nil || ctx.Err() != nil || isFinal(err):
 			return err
 		case !time.Now().Before(deadline):
 			return err
@@ -179,13 +179,13 @@ func (c *Conference) phase(ctx context.Context, limit, age time.Duration, fn fun
 	return hurry.Load() && (err != nil || age == 0) && ctx.Err() == nil
 }
 
-// resume makes one attempt to resume (portal protocol 5.4).
-func (c *Conference) resume(ctx context.Context, url, ticket string) error {
+// resume makes one attempt to resume on an edge (portal protocol 5.4).
+func (c *Conference) resume(ctx context.Context, url string, r portalproto.Relogin) error {
 	w, err := c.dial(ctx, url)
 	if err != nil {
 		return err
 	}
-	err = w.ask(ctx, portalproto.EventRelogin, jsonvalue.Of(ticket), func(answer jsonvalue.Value) error { return c.resumed(w, answer) })
+	err = w.ask(ctx, portalproto.EventRelogin, r.Encode(), func(answer jsonvalue.Value) error { return c.resumed(w, url, answer) })
 	if err != nil {
 		c.closing.Go(func() { _ = w.socket.Close() })
 	}
@@ -193,13 +193,22 @@ func (c *Conference) resume(ctx context.Context, url, ticket string) error {
 }
 
 // resumed takes the answer to relogin, on the loop: an object with everything that may have been missed, or a ticket alone, after which
-// what was missed comes as ordinary notifications (portal protocol 5.6).
-func (c *Conference) resumed(w *wire, answer jsonvalue.Value) error {
+// what was missed comes as ordinary notifications (portal protocol 5.6); or, from an edge that has taken the participant over, the room
+// as it is.
+func (c *Conference) resumed(w *wire, url string, answer jsonvalue.Value) error {
 	result, ok := portalproto.DecodeReloginResult(answer)
 	if !ok {
 		return ErrProtocol
 	}
-	c.admitted(result.Ticket, result.ICEServers)
+	if result.Moved != nil {
+		r, ok := newRoom(*result.Moved)
+		if !ok || r.self.ID != c.state.room.self.ID {
+			return ErrProtocol
+		}
+		c.movedTo(w, url, result, r)
+		return nil
+	}
+	c.admitted(result.Ticket, result.ICEServers, result.Edges)
 	c.grantedAgain(result.WebTransport, result.WebTransportHashes)
 	c.state.wire = w
 	c.tellState()

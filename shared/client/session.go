@@ -65,6 +65,7 @@ type session struct {
 	views     []string            // publications: labels of those that it is mixed into
 	withheld  conference.MediaSet // restored publications: tracks that are not sent, as the server was not told yet of the pause
 	id        string
+	resume    string // publications: the id to go on under, on another edge
 	transport *transport
 	lines     []line        // one per track, once negotiated
 	layers    []string      // of simulcast, that the server has a use for
@@ -127,7 +128,7 @@ func (c *Conference) Publish(ctx context.Context, options PublishOptions) (*Publ
 		for i := range declared {
 			declared[i].Mid = mids[i]
 		}
-		return portalproto.PublishRequest{Tracks: declared, Attributes: options.Attributes, Transport: webrtc(transport)}.Encode()
+		return portalproto.PublishRequest{Tracks: declared, Attributes: options.Attributes, Transport: webrtc(transport), Resume: s.resume}.Encode()
 	}
 	p := &Publication{handle{c, s}}
 	if options.OnReady != nil {
@@ -293,6 +294,7 @@ func (c *Conference) endSession(s *session, err error, reason string) {
 	}
 	if name := s.name.Load(); name != nil {
 		c.emit(func(e Events) { e.SessionEnded(*name, reason) })
+		c.settleFormer()
 		return
 	}
 	s.result <- err

@@ -13,6 +13,8 @@ type Login struct {
 	Token    jsonvalue.Value // as received: the portal tells a token that is no string from one that is not there
 	SDK      SDK
 	Protocol Version
+	// Migrate says that the client goes to another edge when Move asks it to. An addition of ours.
+	Migrate bool
 }
 
 // SDK is what a client says of itself; it decides on reconnection and on a few kindnesses to old clients.
@@ -44,6 +46,7 @@ func DecodeLogin(v jsonvalue.Value) (Login, error) {
 		Token:    v.Get("token"),
 		SDK:      SDK{Type: sdk.Get("type").Text(), Version: sdk.Get("version").Text()},
 		Protocol: version,
+		Migrate:  v.Get("migrate").Bool(),
 	}, nil
 }
 
@@ -53,7 +56,8 @@ func (l Login) Encode() jsonvalue.Value {
 		jsonvalue.M("token", l.Token),
 		jsonvalue.M("userAgent", jsonvalue.OfObject(jsonvalue.M("sdk", jsonvalue.OfObject(
 			jsonvalue.M("type", jsonvalue.Of(l.SDK.Type)), jsonvalue.M("version", jsonvalue.Of(l.SDK.Version)))))),
-		jsonvalue.M("protocol", jsonvalue.Of(l.Protocol.String())))
+		jsonvalue.M("protocol", jsonvalue.Of(l.Protocol.String())),
+		jsonvalue.M("migrate", optionalTrue(l.Migrate)))
 }
 
 // Resumable tells whether a client of this kind is given reconnection: exactly the SDK types of OWT (portal protocol 2.1).
@@ -106,7 +110,7 @@ type LoginResult struct {
 
 	// Additions of ours; OWT clients do not look at them.
 	ICEServers         []ICEServer
-	Edges              []string // other edges to resume on, "host:port"
+	Edges              []string // other edges to resume on, the best first: "http(s)://host:port"
 	Adapts             bool     // videos of the room adapt to each subscriber's network and display
 	WebTransportHashes []string // SHA-256 of certificates to take for WebTransport, base64; none: those that are signed
 }
@@ -121,10 +125,6 @@ func (r LoginResult) Encode(to Receiver) jsonvalue.Value {
 	for i := range r.Streams {
 		streams[i] = EncodeStream(&r.Streams[i], to)
 	}
-	var edges jsonvalue.Value
-	if len(r.Edges) > 0 {
-		edges = jsonvalue.OfStrings(r.Edges)
-	}
 	return jsonvalue.OfObject(
 		jsonvalue.M("id", jsonvalue.Of(r.Participant.ID)),
 		jsonvalue.M("user", jsonvalue.Of(r.Participant.User)),
@@ -138,8 +138,8 @@ func (r LoginResult) Encode(to Receiver) jsonvalue.Value {
 		jsonvalue.M("reconnectionTicket", optionalText(r.Ticket)),
 		jsonvalue.M("webTransportToken", optionalText(r.WebTransport)),
 		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)),
-		jsonvalue.M("edges", edges),
-		jsonvalue.M("enableBandwidthAdaptation", onlyTrue(r.Adapts)),
+		jsonvalue.M("edges", encodeEdges(r.Edges)),
+		jsonvalue.M("enableBandwidthAdaptation", optionalTrue(r.Adapts)),
 		jsonvalue.M("webTransportCertificateHashes", EncodeHashes(r.WebTransportHashes)))
 }
 
@@ -165,18 +165,10 @@ func DecodeLoginResult(v jsonvalue.Value) (r LoginResult, ok bool) {
 	r.Ticket = v.Get("reconnectionTicket").Text()
 	r.WebTransport = v.Get("webTransportToken").Text()
 	r.ICEServers = decodeICEServers(v.Get("iceServers"))
-	r.Edges = texts(v.Get("edges"))
+	r.Edges = decodeEdges(v.Get("edges"))
 	r.Adapts = v.Get("enableBandwidthAdaptation").Bool()
 	r.WebTransportHashes = decodeHashes(v.Get("webTransportCertificateHashes"))
 	return r, r.Participant.ID != "" && room.Kind() == jsonvalue.Object
-}
-
-// onlyTrue is true, or absent.
-func onlyTrue(b bool) (v jsonvalue.Value) {
-	if b {
-		v = jsonvalue.OfBool(true)
-	}
-	return v
 }
 
 func texts(v jsonvalue.Value) []string {
@@ -230,6 +222,10 @@ type ReloginResult struct {
 	ICEServers         []ICEServer
 	WebTransport       string // empty: none, or the connection stands
 	WebTransportHashes []string
+	Edges              []string // as in LoginResult
+	// Moved is set when this edge has taken the participant over from another one: the participant and the room as a login finds them,
+	// with nothing published or subscribed to from here yet. Messages is empty then.
+	Moved *LoginResult
 }
 
 // Encode is the data of the acknowledgement.
@@ -238,10 +234,16 @@ func (r ReloginResult) Encode() jsonvalue.Value {
 	for i, m := range r.Messages {
 		messages[i] = jsonvalue.OfObject(jsonvalue.M("event", jsonvalue.Of(m.Event)), jsonvalue.M("data", m.Data), jsonvalue.M("seq", jsonvalue.OfInt(m.Seq)))
 	}
+	var moved jsonvalue.Value
+	if r.Moved != nil {
+		moved = r.Moved.Encode(Receiver{Version: V12})
+	}
 	return jsonvalue.OfObject(jsonvalue.M("ticket", jsonvalue.Of(r.Ticket)), jsonvalue.M("messages", jsonvalue.OfArray(messages...)),
 		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)),
 		jsonvalue.M("webTransportToken", optionalText(r.WebTransport)),
-		jsonvalue.M("webTransportCertificateHashes", EncodeHashes(r.WebTransportHashes)))
+		jsonvalue.M("webTransportCertificateHashes", EncodeHashes(r.WebTransportHashes)),
+		jsonvalue.M("edges", encodeEdges(r.Edges)),
+		jsonvalue.M("moved", moved))
 }
 
 // DecodeReloginResult reads the answer in both its forms: the object of 1.2, or just a ticket, after which what was missed
@@ -261,6 +263,14 @@ func DecodeReloginResult(v jsonvalue.Value) (r ReloginResult, ok bool) {
 	r.ICEServers = decodeICEServers(v.Get("iceServers"))
 	r.WebTransport = v.Get("webTransportToken").Text()
 	r.WebTransportHashes = decodeHashes(v.Get("webTransportCertificateHashes"))
+	r.Edges = decodeEdges(v.Get("edges"))
+	if moved := v.Get("moved"); moved.Exists() {
+		login, whole := DecodeLoginResult(moved)
+		if !whole {
+			return r, false
+		}
+		r.Moved = &login
+	}
 	return r, r.Ticket != ""
 }
 

@@ -144,6 +144,8 @@ func DecodeNotification(event string, data jsonvalue.Value) (n Notification, ok 
 		return decodeProgress(data)
 	case EventDrop:
 		return Dropped{}, true
+	case EventMove:
+		return decodeMove(data)
 	}
 	return nil, false
 }

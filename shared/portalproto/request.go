@@ -25,6 +25,9 @@ type PublishRequest struct {
 	Attributes jsonvalue.Value // an object, or absent
 	Data       bool
 	Transport  TransportRef
+	// Resume is the id of a stream that the participant had on another edge before it was moved: it goes on under that id. An addition of
+	// ours.
+	Resume string
 }
 
 // PublishTrack declares one m-line of the offer to come.
@@ -117,7 +120,7 @@ func DecodePublish(v jsonvalue.Value, version Version) (PublishRequest, error) {
 	if err := publishSchema.check(v); err != nil {
 		return PublishRequest{}, err
 	}
-	r := PublishRequest{Attributes: v.Get("attributes"), Data: v.Get("data").Bool(), Transport: decodeTransport(v.Get("transport"))}
+	r := PublishRequest{Attributes: v.Get("attributes"), Data: v.Get("data").Bool(), Transport: decodeTransport(v.Get("transport")), Resume: v.Get("resume").Text()}
 	tracks := v.Path("media", "tracks")
 	for i := range tracks.Len() {
 		t := tracks.Index(i)
@@ -207,7 +210,8 @@ func (r PublishRequest) Encode() jsonvalue.Value {
 		jsonvalue.M("media", mediaOf(tracks, r.Data)),
 		jsonvalue.M("attributes", r.Attributes),
 		jsonvalue.M("data", optionalTrue(r.Data)),
-		jsonvalue.M("transport", r.Transport.encode()))
+		jsonvalue.M("transport", r.Transport.encode()),
+		jsonvalue.M("resume", optionalText(r.Resume)))
 }
 
 // Encode is the data of the request as a client sends it.

@@ -295,14 +295,15 @@ export interface SessionEvents {
   mute: MuteEvent;
   unmute: MuteEvent;
   /**
-   * Portico: the client had to join anew, and this is there again under a new id; a subscription has new tracks in its stream. Of data nothing
-   * is restored: it ends.
+   * Portico: the client had to join anew, or went to another server of the cluster, and this is there again; a subscription has new tracks in
+   * its stream, and a new id. A publication has a new one too unless the participant is the same as before. Of data nothing is restored: it
+   * ends.
    */
   restored: Event;
 }
 export class Publication extends TypedEventTarget<SessionEvents> {
   protected constructor();
-  /** The id of the stream that the others see; another one after `restored`. */
+  /** The id of the stream that the others see; it may be another one after `restored`. */
   readonly id: string;
   stop(): Promise<void>;
   /** Statistics of the whole RTCPeerConnection. */

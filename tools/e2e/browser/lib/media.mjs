@@ -87,8 +87,12 @@ export async function assertStands(page, still, moving, what) {
   assert.ok(counts[0] <= 3, `${what}: ${counts[0]} pictures while the other stream had ${counts[1]}`);
 }
 
-// assertSounds listens to a stream's audio track until it is clearly not silent.
+// assertSounds listens to a stream's audio track, once it is there, until it is clearly not silent.
 export async function assertSounds(page, stream, what) {
+  await page.waitForFunction((id) => {
+    const video = document.querySelector(`.tile[data-stream="${id}"] video`);
+    return video?.srcObject?.getAudioTracks().length > 0;
+  }, stream, {timeout: PATIENCE});
   const peak = await page.evaluate(async ([id, patience]) => {
     const [track] = document.querySelector(`.tile[data-stream="${id}"] video`).srcObject.getAudioTracks();
     const context = new AudioContext();
