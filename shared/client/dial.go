@@ -5,23 +5,31 @@ import (
 	"errors"
 
 	"portico/shared/sioclient"
+	"portico/shared/wsconn"
 )
 
 // DialSocketIO is the Dialer of a client that names none: Socket.IO over one WebSocket.
 func DialSocketIO(ctx context.Context, options DialOptions) (Socket, error) {
-	conn, err := sioclient.Dial(ctx, sioclient.Options{
-		URL: options.URL, OnEvent: options.OnEvent,
-		OnClose: func(err error) {
-			if errors.Is(err, sioclient.ErrDisconnected) {
-				err = ErrDropped
-			}
-			options.OnClose(err)
-		},
-	})
-	if err != nil {
-		return nil, err
+	return DialSocketIOBy(nil)(ctx, options)
+}
+
+// DialSocketIOBy is DialSocketIO over WebSockets that connect opens; nil opens them as usual.
+func DialSocketIOBy(connect func(ctx context.Context, url string) (wsconn.Conn, error)) Dialer {
+	return func(ctx context.Context, options DialOptions) (Socket, error) {
+		conn, err := sioclient.Dial(ctx, sioclient.Options{
+			URL: options.URL, OnEvent: options.OnEvent, Dialer: connect,
+			OnClose: func(err error) {
+				if errors.Is(err, sioclient.ErrDisconnected) {
+					err = ErrDropped
+				}
+				options.OnClose(err)
+			},
+		})
+		if err != nil {
+			return nil, err
+		}
+		return socketIO{conn}, nil
 	}
-	return socketIO{conn}, nil
 }
 
 // socketIO is a sioclient.Conn as a Socket.

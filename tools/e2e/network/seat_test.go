@@ -4,7 +4,6 @@ package network
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"regexp"
@@ -18,7 +17,6 @@ import (
 
 	"portico/shared/client"
 	"portico/shared/conference"
-	"portico/shared/sioclient"
 	"portico/shared/wsconn"
 	"portico/tools/netlab"
 	"portico/tools/pionpeer"
@@ -83,7 +81,7 @@ func (e *edge) join(name string, up, down netlab.Shape) *seat {
 	}
 	// A type of SDK whose participants may resume.
 	s.c, err = client.Join(e.t.Context(), token, client.Options{
-		Peers: peers{factory}, Events: s, Dial: s.dial, SDKType: "JavaScript", SDKVersion: "5.1",
+		Peers: peers{factory}, Events: s, Dial: client.DialSocketIOBy(s.connect), SDKType: "JavaScript", SDKVersion: "5.1",
 	})
 	if err != nil {
 		e.t.Fatalf("%s cannot join: %v", name, err)
@@ -126,38 +124,13 @@ func (s *seat) SessionEnded(_, reason string) {
 	}
 }
 
-// dial connects to the portal from within the namespace.
-func (s *seat) dial(ctx context.Context, options client.DialOptions) (client.Socket, error) {
-	connect := func(ctx context.Context, network, address string) (net.Conn, error) {
+// connect opens a WebSocket to the portal from within the namespace.
+func (s *seat) connect(ctx context.Context, url string) (wsconn.Conn, error) {
+	dial := func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := s.home.DialContext(ctx, network, address)
 		return gatedConn{conn, &s.gate}, err
 	}
-	conn, err := sioclient.Dial(ctx, sioclient.Options{
-		URL: options.URL, OnEvent: options.OnEvent,
-		Dialer: func(ctx context.Context, url string) (wsconn.Conn, error) {
-			return wsconn.Dial(ctx, url, wsconn.DialOptions{Platform: wsconn.Platform{DialContext: connect}})
-		},
-		OnClose: func(err error) {
-			if errors.Is(err, sioclient.ErrDisconnected) {
-				err = client.ErrDropped
-			}
-			options.OnClose(err)
-		},
-	})
-	if err != nil {
-		return nil, err
-	}
-	return socketIO{conn}, nil
-}
-
-// socketIO is a sioclient.Conn as a client.Socket.
-type socketIO struct{ *sioclient.Conn }
-
-// Close implements client.Socket.
-func (s socketIO) Close() error {
-	err := s.Conn.Close()
-	<-s.Done()
-	return err
+	return wsconn.Dial(ctx, url, wsconn.DialOptions{Platform: wsconn.Platform{DialContext: dial}})
 }
 
 // peers makes PeerConnections for a participant.
