@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 )
 
@@ -19,50 +20,86 @@ var migrations = [][]string{
 		`CREATE TABLE secrets (name TEXT PRIMARY KEY, value TEXT NOT NULL)`,
 		`CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL)`,
 	},
+	{
+		`CREATE TABLE locks (name TEXT PRIMARY KEY)`,
+	},
 }
 
-// migrate brings the database to the newest tables, one transaction for each step.
-func migrate(ctx context.Context, db *sql.DB) error {
-	if _, err := db.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)`); err != nil {
-		return err
-	}
-	for done := false; !done; {
-		err := inTransaction(ctx, db, func(tx *sql.Tx) error {
-			var version int
-			if err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(version), 0) FROM migrations`).Scan(&version); err != nil {
+// migrate brings the database to the newest tables, one transaction for each step. Of several nodes that do so at once one makes a
+// step and the others wait for it: each writes the row of version 0 first, which nobody else can until the transaction ends.
+func (s *sqlStore) migrate(ctx context.Context) error {
+	_, err := s.write.ExecContext(ctx, `CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)`)
+	for done := false; err == nil && !done; {
+		err = s.transaction(ctx, func(tx *sql.Tx) error {
+			_, err := tx.ExecContext(ctx, `INSERT INTO migrations (version) VALUES (0) ON CONFLICT (version) DO UPDATE SET version = 0`)
+			if err != nil {
 				return err
 			}
-			if version > len(migrations) {
-				return fmt.Errorf("the database has version %d and this program knows only %d: it was used by a newer program", version, len(migrations))
-			}
-			if version == len(migrations) {
-				done = true
-				return nil
-			}
-			for _, statement := range migrations[version] {
-				if _, err := tx.ExecContext(ctx, statement); err != nil {
-					return fmt.Errorf("migration %d: %w", version+1, err)
-				}
-			}
-			_, err := tx.ExecContext(ctx, `INSERT INTO migrations (version) VALUES ($1)`, version+1)
+			done, err = migrateOnce(ctx, tx)
 			return err
 		})
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return err
 }
 
-// inTransaction runs fn and commits, or rolls back when it fails.
-func inTransaction(ctx context.Context, db *sql.DB, fn func(*sql.Tx) error) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
+// migrateOnce makes the next step; done is true when there is none left.
+func migrateOnce(ctx context.Context, tx *sql.Tx) (done bool, err error) {
+	var version int
+	if err := tx.QueryRowContext(ctx, `SELECT COALESCE(MAX(version), 0) FROM migrations`).Scan(&version); err != nil {
+		return false, err
 	}
-	if err := fn(tx); err != nil {
-		tx.Rollback()
-		return err
+	if version > len(migrations) {
+		return false, fmt.Errorf("the database has version %d and this program knows only %d: it was used by a newer program", version, len(migrations))
 	}
-	return tx.Commit()
+	if version == len(migrations) {
+		return true, nil
+	}
+	for _, statement := range migrations[version] {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return false, fmt.Errorf("migration %d: %w", version+1, err)
+		}
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO migrations (version) VALUES ($1)`, version+1)
+	return false, err
+}
+
+const (
+	checkName  = "store.check"
+	checkPlace = "secret " + checkName
+)
+
+// checkKey finds out at the start whether the key is the one with which the database was begun, rather than when a secret is needed.
+func (s *sqlStore) checkKey(ctx context.Context) error {
+	sealed, place, err := s.anySecret(ctx)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && place != checkPlace { // a new database, or one that was made before there was a check
+		if err == nil {
+			if _, err := s.sealer.open(place, sealed); err != nil {
+				return err
+			}
+		}
+		_, err = s.write.ExecContext(ctx, `INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING`, checkName, s.sealer.seal(checkPlace, nil))
+		if err == nil { // somebody with another key may have been quicker
+			sealed, place, err = s.anySecret(ctx)
+		}
+	}
+	if err == nil {
+		_, err = s.sealer.open(place, sealed)
+	}
+	return err
+}
+
+// anySecret is the check where there is one, else some secret that was sealed before.
+func (s *sqlStore) anySecret(ctx context.Context) (sealed, place string, err error) {
+	for _, c := range []struct{ place, query string }{
+		{"secret ", `SELECT name, value FROM secrets WHERE name = '` + checkName + `'`},
+		{"secret ", `SELECT name, value FROM secrets ORDER BY name LIMIT 1`},
+		{"service ", `SELECT id, secret FROM services ORDER BY id LIMIT 1`},
+	} {
+		var name string
+		err = s.write.QueryRowContext(ctx, c.query).Scan(&name, &sealed)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return sealed, c.place + name, err
+		}
+	}
+	return "", "", err
 }

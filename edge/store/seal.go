@@ -72,6 +72,11 @@ func keyFile(path string, mayMake bool) ([]byte, error) {
 	return key, nil
 }
 
+func isMissing(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
+}
+
 func makeKeyFile(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), ".key-*") // made with mode 0600
 	if err != nil {

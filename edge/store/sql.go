@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
+	"hash/fnv"
+	"strconv"
+	"sync/atomic"
 	"time"
 
 	"portico/shared/jsonvalue"
@@ -13,37 +15,26 @@ import (
 // sqlStore is Store on a database. read and write may be the same pool; where a database admits one writer at a time
 // (SQLite), write has one connection and callers queue for it here rather than inside the database.
 type sqlStore struct {
+	dialect
 	read, write *sql.DB
 	sealer      *sealer
 	limits      Limits
+	prepared    atomic.Bool
+	preparing   chan struct{} // holds one: who prepares
 }
 
 var _ Store = (*sqlStore)(nil)
 
-func newStore(ctx context.Context, read, write *sql.DB, key []byte, limits Limits) (*sqlStore, error) {
+func newStore(read, write *sql.DB, key []byte, limits Limits, d dialect) (*sqlStore, error) {
 	sealer, err := newSealer(key)
 	if err != nil {
 		return nil, err
 	}
-	if err := migrate(ctx, write); err != nil {
-		return nil, err
-	}
-	return &sqlStore{read: read, write: write, sealer: sealer, limits: limits.withDefaults()}, nil
+	return &sqlStore{dialect: d, read: read, write: write, sealer: sealer, limits: limits.withDefaults(), preparing: make(chan struct{}, 1)}, nil
 }
 
 func (s *sqlStore) Close() error {
 	return errors.Join(s.read.Close(), s.write.Close())
-}
-
-// wrap names the failed attempt; the package's own errors stay comparable, a missing row becomes ErrNotFound.
-func wrap(attempt string, err error) error {
-	if err == nil {
-		return nil
-	}
-	if errors.Is(err, sql.ErrNoRows) {
-		err = ErrNotFound
-	}
-	return fmt.Errorf("store: %s: %w", attempt, err)
 }
 
 // insert adds a row unless one with its key is there, which is ErrExists.
@@ -64,7 +55,20 @@ func onlyIf(result sql.Result, err, none error) error {
 	return err
 }
 
-// room for one more: below is ErrLimit when the query counts limit or more.
+// lock makes the transaction wait until others that locked the same things have ended. Rows are few, so that the table stays small:
+// different things may share one.
+func lock(ctx context.Context, tx *sql.Tx, kind, things string) error {
+	hash := fnv.New32a()
+	_, _ = hash.Write([]byte(things))
+	name := kind + " " + strconv.Itoa(int(hash.Sum32()%lockRows))
+	_, err := tx.ExecContext(ctx, `INSERT INTO locks (name) VALUES ($1) ON CONFLICT (name) DO UPDATE SET name = excluded.name`, name)
+	return err
+}
+
+const lockRows = 64
+
+// below is ErrLimit when the query counts limit or more. It is right as long as the transaction lasts if that has locked what is
+// counted.
 func below(ctx context.Context, tx *sql.Tx, limit int, query string, args ...any) error {
 	var n int
 	if err := tx.QueryRowContext(ctx, query, args...).Scan(&n); err != nil {
@@ -79,18 +83,21 @@ func below(ctx context.Context, tx *sql.Tx, limit int, query string, args ...any
 const serviceColumns = `SELECT id, name, secret, created FROM services `
 
 func (s *sqlStore) Service(ctx context.Context, id string) (Service, error) {
-	service, err := s.scanService(s.read.QueryRowContext(ctx, serviceColumns+`WHERE id = $1`, id))
-	return service, wrap("read service", err)
+	return do(ctx, s, "read service", func(ctx context.Context) (Service, error) {
+		return s.scanService(s.read.QueryRowContext(ctx, serviceColumns+`WHERE id = $1`, id))
+	})
 }
 
 func (s *sqlStore) ServiceByName(ctx context.Context, name string) (Service, error) {
-	service, err := s.scanService(s.read.QueryRowContext(ctx, serviceColumns+`WHERE name = $1`, name))
-	return service, wrap("read service", err)
+	return do(ctx, s, "read service", func(ctx context.Context) (Service, error) {
+		return s.scanService(s.read.QueryRowContext(ctx, serviceColumns+`WHERE name = $1`, name))
+	})
 }
 
 func (s *sqlStore) Services(ctx context.Context) ([]Service, error) {
-	services, err := query(ctx, s.read, s.scanService, serviceColumns+`ORDER BY id`)
-	return services, wrap("list services", err)
+	return do(ctx, s, "list services", func(ctx context.Context) ([]Service, error) {
+		return query(ctx, s.read, s.scanService, serviceColumns+`ORDER BY id`)
+	})
 }
 
 type row interface{ Scan(...any) error }
@@ -125,48 +132,62 @@ func query[T any](ctx context.Context, db *sql.DB, scan func(row) (T, error), te
 }
 
 func (s *sqlStore) CreateService(ctx context.Context, service Service) error {
-	return wrap("create service", inTransaction(ctx, s.write, func(tx *sql.Tx) error {
-		if err := below(ctx, tx, s.limits.Services, `SELECT COUNT(*) FROM services`); err != nil {
-			return err
-		}
-		return insert(ctx, tx, `INSERT INTO services (id, name, secret, created) VALUES ($1, $2, $3, $4)`,
-			service.ID, service.Name, s.sealer.seal("service "+service.ID, []byte(service.Key)), service.Created.UnixMilli())
-	}))
+	sealed := s.sealer.seal("service "+service.ID, []byte(service.Key))
+	return s.run(ctx, "create service", func(ctx context.Context) error {
+		return s.transaction(ctx, func(tx *sql.Tx) error {
+			if err := lock(ctx, tx, "services", ""); err != nil {
+				return err
+			}
+			if err := below(ctx, tx, s.limits.Services, `SELECT COUNT(*) FROM services`); err != nil {
+				return err
+			}
+			return insert(ctx, tx, `INSERT INTO services (id, name, secret, created) VALUES ($1, $2, $3, $4)`,
+				service.ID, service.Name, sealed, service.Created.UnixMilli())
+		})
+	})
 }
 
 func (s *sqlStore) DeleteService(ctx context.Context, id string) error {
-	result, err := s.write.ExecContext(ctx, `DELETE FROM services WHERE id = $1`, id)
-	return wrap("delete service", onlyIf(result, err, ErrNotFound))
+	return s.run(ctx, "delete service", func(ctx context.Context) error {
+		result, err := s.write.ExecContext(ctx, `DELETE FROM services WHERE id = $1`, id)
+		return onlyIf(result, err, ErrNotFound)
+	})
 }
 
 func (s *sqlStore) Key(ctx context.Context, name string, make func() []byte) ([]byte, error) {
 	place := "secret " + name
-	read := func(db *sql.DB) ([]byte, error) {
-		var sealed string
-		if err := db.QueryRowContext(ctx, `SELECT value FROM secrets WHERE name = $1`, name).Scan(&sealed); err != nil {
+	return do(ctx, s, "read key "+name, func(ctx context.Context) ([]byte, error) {
+		read := func(db *sql.DB) ([]byte, error) {
+			var sealed string
+			if err := db.QueryRowContext(ctx, `SELECT value FROM secrets WHERE name = $1`, name).Scan(&sealed); err != nil {
+				return nil, err
+			}
+			return s.sealer.open(place, sealed)
+		}
+		key, err := read(s.read)
+		if !errors.Is(err, sql.ErrNoRows) {
+			return key, err
+		}
+		_, err = s.write.ExecContext(ctx, `INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING`, name, s.sealer.seal(place, make()))
+		if err != nil {
 			return nil, err
 		}
-		return s.sealer.open(place, sealed)
-	}
-	key, err := read(s.read)
-	if errors.Is(err, sql.ErrNoRows) {
-		_, err = s.write.ExecContext(ctx, `INSERT INTO secrets (name, value) VALUES ($1, $2) ON CONFLICT DO NOTHING`, name, s.sealer.seal(place, make()))
-		if err == nil {
-			key, err = read(s.write)
-		}
-	}
-	return key, wrap("read key "+name, err)
+		return read(s.write)
+	})
 }
 
 func (s *sqlStore) Setting(ctx context.Context, name string) (string, error) {
-	var value string
-	err := s.read.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = $1`, name).Scan(&value)
-	return value, wrap("read setting "+name, err)
+	return do(ctx, s, "read setting "+name, func(ctx context.Context) (value string, err error) {
+		err = s.read.QueryRowContext(ctx, `SELECT value FROM settings WHERE name = $1`, name).Scan(&value)
+		return value, err
+	})
 }
 
 func (s *sqlStore) SetSetting(ctx context.Context, name, value string) error {
-	_, err := s.write.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
-	return wrap("write setting "+name, err)
+	return s.run(ctx, "write setting "+name, func(ctx context.Context) error {
+		_, err := s.write.ExecContext(ctx, `INSERT INTO settings (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value`, name, value)
+		return err
+	})
 }
 
 // sealRoom is the document as text for the database, its SIP password sealed.

@@ -23,6 +23,10 @@ const (
 // OpenSQLite opens the store in a directory, making what is missing: the directory (mode 0700), the database and the key file
 // that seals its secrets (both 0600). Several processes on one machine may have it open at the same time.
 func OpenSQLite(ctx context.Context, dir string, limits Limits) (Store, error) {
+	return openSQLiteDir(ctx, dir, Options{Limits: limits})
+}
+
+func openSQLiteDir(ctx context.Context, dir string, o Options) (Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
@@ -34,7 +38,11 @@ func OpenSQLite(ctx context.Context, dir string, limits Limits) (Store, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("store: %w", err)
 	}
-	key, err := keyFile(filepath.Join(dir, keyName), err != nil || info.Size() == 0)
+	keyPath := o.KeyFile
+	if keyPath == "" {
+		keyPath = filepath.Join(dir, keyName)
+	}
+	key, err := keyFile(keyPath, err != nil || info.Size() == 0)
 	if err != nil {
 		return nil, fmt.Errorf("store: %w", err)
 	}
@@ -50,7 +58,10 @@ func OpenSQLite(ctx context.Context, dir string, limits Limits) (Store, error) {
 		write.Close()
 		return nil, fmt.Errorf("store: %s: %w", path, err)
 	}
-	s, err := newStore(ctx, read, write, key, limits)
+	s, err := newStore(read, write, key, o.Limits, dialect{})
+	if err == nil {
+		err = s.prepare(ctx)
+	}
 	if err != nil {
 		read.Close()
 		write.Close()

@@ -3,15 +3,19 @@
 //
 // It stands at the far end of the management API (restapi writes it) and beside the portal's login (which consumes token
 // records and reads rooms); no packet and no message of a running conference waits for it. There is one implementation over
-// database/sql, on SQLite by default; its queries keep to the SQL that PostgreSQL has in common with it. Tables:
+// database/sql, on SQLite by default and on PostgreSQL for clusters; its queries keep to the SQL that both have in common. Tables:
 //
 //	services  id, name (unique), secret (sealed service key), created (Unix ms)
 //	rooms     id, service, document (room document as JSON, SIP password sealed), revision (grows with every change)
 //	tokens    id, service, created (Unix ms), record (JSON)
-//	secrets   name, value (sealed)
+//	secrets   name, value (sealed); "store.check" shows whether a key file is the right one
 //	settings  name, value
+//	locks     name; a transaction that must be alone with others of its kind writes a row here
 //
-// "Sealed" is AES-256-GCM under a key that lies in a file beside the database: a copy of the database alone gives nothing away.
+// "Sealed" is AES-256-GCM under a key that lies in a file beside the database, or, for PostgreSQL, in a file on every edge: a copy of
+// the database alone gives nothing away.
+//
+// A Cache stands before a database that can be away (NewCache, OpenCached): it serves what was read before.
 package store
 
 import (
@@ -33,7 +37,12 @@ var (
 	ErrExists   = errors.New("already in the store")
 	ErrExpired  = errors.New("token record has expired")
 	ErrLimit    = errors.New("store limit reached")
+	ErrAway     = errors.New("the store does not answer") // for now; the same call may work later
 )
+
+// CallLimit is how long a call to a database elsewhere may take before it fails with ErrAway. A database on this machine is waited for
+// as long as the caller's ctx allows.
+const CallLimit = 2 * time.Second
 
 // TokenLife is how long a token can be used after its creation (portal protocol 4.5).
 const TokenLife = 180 * time.Second
@@ -52,6 +61,7 @@ type Room struct {
 	ID       string // 24 hexadecimal digits
 	Service  string // id of the service it belongs to
 	Document jsonvalue.Value
+	Revision int64 // filled in by the store: 0 for a new room, and one more with each change
 }
 
 // TokenRecord is what a join token admits to (portal protocol 4.4).
@@ -67,6 +77,9 @@ type TokenRecord struct {
 	Host            string // of the portal the token names
 	Secure          bool
 	WebTransportURL string
+	// Unstored says that the store was away when the token was made: a record that travels within its token is then the only one,
+	// and that the token works once is up to the room's home alone. The store itself does not keep it.
+	Unstored bool
 }
 
 // Store is everything that persists. All methods may be called from any goroutine, block for the database and no longer than

@@ -9,6 +9,16 @@
 //	WebTransport tokenId,transportId,participantId,roomId,issueTime   portal protocol 4.6
 //	ticket     participantId,notBefore,notAfter                       portal protocol 5.1
 //
+// Two members are ours, and clients hand them back as they got them: "record" of a token and "state" of a ticket, sealed so that
+// any edge of the cluster admits without asking a store (SealRecord, SealState). Base64 without padding, URL alphabet, of
+//
+//	1 byte   form, 1
+//	12 bytes nonce
+//	rest     AES-256-GCM; the additional data is the token's id, or what the ticket's signature covers
+//
+// Used and Generations are the registers of whoever has to see that a token or a ticket works once. Keys are the cluster's keys,
+// which change without any token becoming invalid.
+//
 // The package is pure: keys, random bytes and the time come in as arguments. Signatures are compared in constant time.
 package token
 

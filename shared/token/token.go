@@ -12,14 +12,15 @@ import (
 // ErrTooLong is the answer to a text longer than any token or ticket we make.
 var ErrTooLong = errors.New("token is too long")
 
-const maxText = 8 << 10 // bytes of base64
+const maxText = 16 << 10 // bytes of base64; a token whose record has the longest of names takes 14 KiB
 
-// Token admits its holder once to a room (portal protocol 4.1). What it admits to is in the store's record of TokenID.
+// Token admits its holder once to a room (portal protocol 4.1). What it admits to is in the store's record of TokenID, and in Record.
 type Token struct {
 	TokenID         string // 24 hexadecimal digits
 	Host            string // host:port of the portal, without scheme
 	Secure          bool   // the portal speaks TLS; not covered by the signature
 	WebTransportURL string // empty: none
+	Record          string // what SealRecord made for TokenID, which it is bound to; empty: only the store has the record
 	Signature       string
 }
 
@@ -42,17 +43,22 @@ func (t Token) signed() string {
 
 // Encode is the text handed to the client.
 func (t Token) Encode() string {
-	var url jsonvalue.Value
-	if t.WebTransportURL != "" {
-		url = jsonvalue.Of(t.WebTransportURL)
-	}
 	return encode(jsonvalue.OfObject(
 		jsonvalue.M("tokenId", jsonvalue.Of(t.TokenID)),
 		jsonvalue.M("host", jsonvalue.Of(t.Host)),
 		jsonvalue.M("secure", jsonvalue.OfBool(t.Secure)),
-		jsonvalue.M("webTransportUrl", url),
+		jsonvalue.M("webTransportUrl", optional(t.WebTransportURL)),
+		jsonvalue.M("record", optional(t.Record)),
 		jsonvalue.M("signature", jsonvalue.Of(t.Signature)),
 	))
+}
+
+// optional is a text that is left out when it is empty.
+func optional(text string) jsonvalue.Value {
+	if text == "" {
+		return jsonvalue.Value{}
+	}
+	return jsonvalue.Of(text)
 }
 
 // Decode reads a token without checking its signature. The error says that the text is not base64 of JSON; JSON of another
@@ -62,8 +68,8 @@ func Decode(text string) (Token, error) {
 	if err != nil {
 		return Token{}, err
 	}
-	url := v.Get("webTransportUrl")
-	if !texts(v, "tokenId", "host", "signature") || url.Exists() && url.Text() == "" {
+	url, record := v.Get("webTransportUrl"), v.Get("record")
+	if !texts(v, "tokenId", "host", "signature") || url.Exists() && url.Text() == "" || record.Exists() && record.Text() == "" {
 		return Token{}, nil
 	}
 	return Token{
@@ -71,6 +77,7 @@ func Decode(text string) (Token, error) {
 		Host:            v.Get("host").Text(),
 		Secure:          v.Get("secure").Bool(),
 		WebTransportURL: url.Text(),
+		Record:          record.Text(),
 		Signature:       v.Get("signature").Text(),
 	}, nil
 }
@@ -81,6 +88,7 @@ type Ticket struct {
 	TicketID      string // random, neither signed nor checked
 	NotBefore     time.Time
 	NotAfter      time.Time // both in whole milliseconds on the wire
+	State         string    // what SealState made for this ticket, which it is bound to; empty: none
 	Signature     string
 }
 
@@ -114,6 +122,7 @@ func (t Ticket) Encode() string {
 		jsonvalue.M("ticketId", jsonvalue.Of(t.TicketID)),
 		jsonvalue.M("notBefore", jsonvalue.OfInt(t.NotBefore.UnixMilli())),
 		jsonvalue.M("notAfter", jsonvalue.OfInt(t.NotAfter.UnixMilli())),
+		jsonvalue.M("state", optional(t.State)),
 		jsonvalue.M("signature", jsonvalue.Of(t.Signature)),
 	))
 }
@@ -127,7 +136,8 @@ func DecodeTicket(text string) (Ticket, error) {
 	}
 	from, okFrom := v.Get("notBefore").Int()
 	to, okTo := v.Get("notAfter").Int()
-	if !okFrom || !okTo || !texts(v, "participantId", "signature") {
+	state := v.Get("state")
+	if !okFrom || !okTo || !texts(v, "participantId", "signature") || state.Exists() && state.Text() == "" {
 		return Ticket{}, nil
 	}
 	return Ticket{
@@ -135,6 +145,7 @@ func DecodeTicket(text string) (Ticket, error) {
 		TicketID:      v.Get("ticketId").Text(),
 		NotBefore:     time.UnixMilli(from),
 		NotAfter:      time.UnixMilli(to),
+		State:         state.Text(),
 		Signature:     v.Get("signature").Text(),
 	}, nil
 }

@@ -2,7 +2,7 @@
 # Installs what is needed beside Go, from Debian's or Ubuntu's packages. Says nothing when all of it is there.
 #
 #   install.sh           for the tests: a browser, Node.js for the real Socket.IO clients, ffmpeg for the clip a native participant
-#                        plays, a C compiler for the race detector, and the codecs
+#                        plays, a C compiler for the race detector, PostgreSQL for servers that the tests start, and the codecs
 #   install.sh codecs    for the programs: a C compiler and the libraries with which the relay mixes. It never fails: what is missing
 #                        in the end is said, and the programs are built without them
 set -euo pipefail
@@ -24,6 +24,12 @@ if [ "$goal" = tests ]; then
   done
 else
   what="Mixing needs"
+fi
+# Debian keeps PostgreSQL's server out of the path.
+postgres=""
+if [ "$goal" = tests ] && ! command -v initdb >/dev/null 2>&1 && ! ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1; then
+  postgres=postgresql
+  missing+=(postgresql)
 fi
 if [ "$(./codecs.sh)" = 0 ]; then
   read -ra packages <<<"$codecs"
@@ -53,7 +59,21 @@ echo "Installing ${missing[*]} …"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 wait="-o DPkg::Lock::Timeout=120" # another installation may be under way
-if ! { $sudo apt-get update && $sudo env DEBIAN_FRONTEND=noninteractive apt-get install $wait -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+apt_install() { $sudo env DEBIAN_FRONTEND=noninteractive apt-get install $wait -y --no-install-recommends "$@"; }
+
+# without_cluster runs a command during which the PostgreSQL packages make no database of the system's own, which would be served from
+# then on: the tests make and start theirs.
+without_cluster() {
+  local settings=/etc/postgresql-common/createcluster.d/portico-deps.conf status=0
+  apt_install postgresql-common || return
+  $sudo mkdir -p "${settings%/*}"
+  echo "create_main_cluster = false" | $sudo tee "$settings" >/dev/null
+  "$@" || status=$?
+  $sudo rm -f "$settings"
+  return $status
+}
+
+if ! { $sudo apt-get update && ${postgres:+without_cluster} apt_install "${missing[@]}"; } >"$log" 2>&1; then
   tail -n 20 "$log" >&2
   give_up "Installing them failed; the lines above say why."
 fi

@@ -27,6 +27,8 @@ func Run(t *testing.T, open Opener) {
 	for name, test := range map[string]func(*testing.T, suite){
 		"Services": testServices, "Rooms": testRooms, "RoomPages": testRoomPages, "RoomUpdates": testRoomUpdates,
 		"Tokens": testTokens, "TokenOnce": testTokenOnce, "Keys": testKeys, "Settings": testSettings, "Limits": testLimits,
+		"Revisions": testRevisions, "Together": testTogether, "LimitsTogether": testLimitsTogether, "TokensTogether": testTokensTogether,
+		"RecordsAreBounded": testRecordsAreBounded, "ClusterKeys": testClusterKeys,
 		"Reopen": testReopen, "Bootstrap": testBootstrap, "Cancelled": testCancelled, "Close": testClose,
 	} {
 		t.Run(name, func(t *testing.T) {
