@@ -28,12 +28,14 @@ type culprits map[inputKey]*culprit
 
 type culprit struct {
 	tracks []string // that it was of, sorted
+	format conference.Format
 	times  int
-	until  time.Time // it is left out
+	since  time.Time // it is left out,
+	until  time.Time // and until when
 }
 
 // blame leaves out a track: for the turn-th part of a crash, counted from 0. least is leastOut, but for tests.
-func (c culprits) blame(k inputKey, tracks []string, turn int, least time.Duration, now time.Time) {
+func (c culprits) blame(k inputKey, tracks []string, turn int, least time.Duration, now time.Time) *culprit {
 	tracks = slices.Sorted(slices.Values(tracks))
 	one := c[k]
 	if one == nil || !slices.Equal(one.tracks, tracks) {
@@ -45,7 +47,8 @@ func (c culprits) blame(k inputKey, tracks []string, turn int, least time.Durati
 		out = min(2*out, mostOut)
 	}
 	one.times++
-	one.until = now.Add(out + time.Duration(turn)*apart)
+	one.since, one.until = now, now.Add(out+time.Duration(turn)*apart)
+	return one
 }
 
 // out tells whether a track is left out.
@@ -75,10 +78,11 @@ func (r *run) blame(suspects []relayproto.Suspect) bool {
 		if in == nil || x.culprits.out(k, in.tracks, now) {
 			continue
 		}
-		x.culprits.blame(k, in.tracks, turn, x.jobs.leastOut, now)
+		one := x.culprits.blame(k, in.tracks, turn, x.jobs.leastOut, now)
+		one.format = in.format
 		turn++
 		x.jobs.log.Warn("input is not in the mix", "room", x.room(), "stream", s.Input, "kind", string(s.Kind), "why", crashes,
-			"times", x.culprits[k].times, "for", x.culprits[k].until.Sub(now).Round(time.Second))
+			"times", one.times, "for", one.until.Sub(now).Round(time.Second))
 		if x.spec == nil { // there is nothing else in it
 			for h := range x.handles {
 				h.wish.Trouble(crashes)
@@ -88,18 +92,28 @@ func (r *run) blame(suspects []relayproto.Suspect) bool {
 	return turn > 0
 }
 
-// spare takes out of what the job needs what is left out.
-func (x *job) spare(needs map[inputKey]need) {
-	if len(x.culprits) == 0 {
-		return
-	}
-	now := time.Now()
-	x.culprits.forget(x.tracksOf, now)
-	for k := range x.culprits {
-		if n, ok := needs[k]; ok && x.culprits.out(k, n.tracks, now) {
+// spare takes out of what the job needs what is left out. A mix shows the avatar in the place of its pictures.
+func (r *run) spare(needs map[inputKey]need) {
+	x := r.job
+	left := make(map[inputKey]*relayproto.InputTrack)
+	if len(x.culprits) > 0 {
+		now := time.Now()
+		x.culprits.forget(x.tracksOf, now)
+		for k, one := range x.culprits {
+			n, ok := needs[k]
+			if !ok || !x.culprits.out(k, n.tracks, now) {
+				continue
+			}
 			delete(needs, k)
+			if x.spec == nil || k.kind != conference.Video {
+				continue
+			}
+			if left[k] = r.left[k]; left[k] == nil { // nothing goes by its flow
+				left[k] = &relayproto.InputTrack{Flow: r.port.number(), Format: one.format, Muted: true}
+			}
 		}
 	}
+	r.left = left
 }
 
 // tracksOf are the tracks that an input has, needed or not.

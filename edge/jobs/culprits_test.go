@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/edge/room"
 	"portico/edge/rtc"
 	"portico/shared/conference"
 	"portico/shared/relayproto"
@@ -16,15 +17,16 @@ func (j *fakeJob) crash(suspects ...relayproto.Suspect) {
 	j.call.Close()
 }
 
-// tracks is how many of an order's inputs have sound and pictures; stream's are told apart.
+// tracks is how many of an order's inputs have sound and pictures that are mixed; stream's are told apart.
 func tracks(o *relayproto.Order, stream string) (audio, video bool, others int) {
 	for _, in := range o.Inputs {
+		a, v := in.Audio != nil && !in.Audio.Muted, in.Video != nil && !in.Video.Muted
 		switch {
 		case in.ID == stream:
-			audio, video = in.Audio != nil, in.Video != nil
-		case in.Audio != nil && in.Video != nil:
+			audio, video = a, v
+		case a && v:
 			others += 2
-		case in.Audio != nil || in.Video != nil:
+		case a || v:
 			others++
 		}
 	}
@@ -55,9 +57,21 @@ func TestMediaThatCrashTheDecoder(t *testing.T) {
 		if next == job || o.Job == before.Job || len(o.Inputs) != 3 {
 			t.Errorf("%+v after %+v", o, before)
 		}
+		avatar := o.Inputs[0].Video
+		if avatar == nil || avatar.Format != vp8 || avatar.Flow == 0 || len(r.relays[0].came(avatar.Flow)) > 0 {
+			t.Errorf("in their place is %+v", avatar)
+		}
+		got := r.Troubles(t.Context(), "R", "S-alice")
+		if len(got) != 1 || got[0].View != "common" || got[0].Kind != conference.Video || got[0].Why != crashes ||
+			got[0].Since.Before(began) || got[0].Until.Sub(got[0].Since) != out {
+			t.Errorf("alice's stream is told of as %+v", got)
+		}
 		pictures.gets(5)
 		sound.gets(5)
 		back, o := r.relays[0].wait("alice's pictures", orderOf("S-alice", true, true, 4))
+		if o.Inputs[0].Video.Flow == avatar.Flow {
+			t.Error("they come by the flow that stood for them")
+		}
 		if took := time.Since(began); back != next || took < out {
 			t.Errorf("they are back after %v; another job: %v", took, back != next)
 		}
@@ -65,6 +79,11 @@ func TestMediaThatCrashTheDecoder(t *testing.T) {
 	}
 	pictures.unbroken()
 	sound.unbroken()
+	for _, x := range [][2]string{{"R", "S-alice"}, {"R", "S-bob"}, {"other", "S-alice"}} {
+		if got := r.Troubles(t.Context(), x[0], x[1]); got != nil {
+			t.Errorf("%s in room %s: %+v", x[1], x[0], got)
+		}
+	}
 	if m.Ready() != nil {
 		t.Error(m.Ready())
 	}
@@ -105,6 +124,17 @@ func TestOtherTracksAreNotBlamed(t *testing.T) {
 	job, _ := r.relays[0].wait("the job", orderOf("S-alice", true, true, 2))
 	job.crash(relayproto.Suspect{Input: "S-alice", Kind: conference.Video})
 	r.relays[0].wait("another without alice's pictures", orderOf("S-alice", true, false, 2))
+	r.mu.Lock()
+	x := r.mixes[room.MixedTrack("M", conference.Video)]
+	r.mu.Unlock()
+	var again []byte
+	err := x.loop.Do(t.Context(), func() {
+		x.run.take()
+		again = x.run.order()
+	})
+	if err != nil || again != nil {
+		t.Errorf("the same is ordered twice: %v, %s", err, again)
+	}
 	r.media.publish("V2", conference.Video, vp8)
 	mix.Inputs = slices.Clone(mix.Inputs)
 	mix.Inputs[0].Videos = []string{"V2"}
@@ -132,6 +162,39 @@ func TestTranscodingOfWhatCrashes(t *testing.T) {
 			return slices.Contains(v.troubles, crashes)
 		})
 	}
+}
+
+// TestTroubles: what a relay says of an input is told, and since when; also when the words change.
+func TestTroubles(t *testing.T) {
+	r := newRig(t, 1)
+	m := r.mixer(nil)
+	m.Update(r.mixOf("alice", "bob"))
+	view(t, r.Jobs, r.media, mixed(conference.Video))
+	job, o := r.relays[0].wait("the job", outputs(1))
+	report := func(why string) {
+		inputs := []relayproto.InputReport{{ID: "S-alice", Trouble: why}, {ID: "S-bob"}}
+		job.say(relayproto.Message{Report: &relayproto.Report{Revision: o.Revision, Inputs: inputs}})
+	}
+	var since time.Time
+	for _, why := range []string{"this", "that"} {
+		report(why)
+		waitFor(t, why, func() bool {
+			got := r.Troubles(t.Context(), "R", "S-alice")
+			if len(got) != 1 || got[0].Why != why {
+				return false
+			}
+			if want := (Trouble{View: "common", Why: why, Since: got[0].Since}); got[0] != want || !since.IsZero() && got[0].Since != since {
+				t.Errorf("%+v, want %+v since %v", got[0], want, since)
+			}
+			since = got[0].Since
+			return true
+		})
+	}
+	if got := r.Troubles(t.Context(), "R", "S-bob"); got != nil {
+		t.Errorf("bob's: %+v", got)
+	}
+	report("")
+	waitFor(t, "its end", func() bool { return r.Troubles(t.Context(), "R", "S-alice") == nil })
 }
 
 func TestCulprits(t *testing.T) {

@@ -34,7 +34,7 @@ type need struct {
 // take opens and closes taps so that there are those that the job needs.
 func (r *run) take() {
 	needs := r.job.needs()
-	r.job.spare(needs)
+	r.spare(needs)
 	for k, in := range r.inputs {
 		if n, ok := needs[k]; !ok || !slices.Equal(n.tracks, in.tracks) {
 			r.drop(k, in)
@@ -170,9 +170,10 @@ func (r *run) listInputs() []relayproto.Input {
 }
 
 func (r *run) track(stream string, kind conference.Kind, muted bool) *relayproto.InputTrack {
-	in := r.inputs[inputKey{stream, kind}]
+	k := inputKey{stream, kind}
+	in := r.inputs[k]
 	if in == nil {
-		return nil
+		return r.left[k]
 	}
 	return &relayproto.InputTrack{Flow: in.flow, Format: in.format, Muted: muted}
 }

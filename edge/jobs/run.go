@@ -23,16 +23,18 @@ type run struct {
 	id         string // of the job, as the relay knows it
 	timeline   feedback.Timeline
 	inputs     map[inputKey]*input
-	dirty      chan struct{} // one token: the order has changed
-	last       []byte        // the order as sent last, but for its revision
+	left       map[inputKey]*relayproto.InputTrack // what stands in an order for pictures that are left out
+	dirty      chan struct{}                       // one token: the order has changed
+	last       []byte                              // the order as sent last, but for its revision
 	complaints map[string]complaint
 	over       bool
 }
 
-// complaint is what was wrong with an input, and when that was logged last.
+// complaint is what is wrong with an input, since when, and when that was logged last.
 type complaint struct {
-	why string
-	at  time.Time
+	why   string // empty: nothing any more
+	since time.Time
+	at    time.Time
 }
 
 // complaintPause is how long nothing more is logged of an input, however its troubles change.
@@ -229,6 +231,9 @@ func (r *run) complain(reports []relayproto.InputReport) {
 	for i := range reports {
 		in := &reports[i]
 		f := r.complaints[in.ID]
+		if f.why == "" {
+			f.since = time.Now()
+		}
 		if in.Trouble != "" && in.Trouble != f.why && time.Since(f.at) > complaintPause {
 			f.at = time.Now()
 			r.job.jobs.log.Warn("input is not in the mix", "room", r.job.room(), "stream", in.ID, "why", in.Trouble)

@@ -5,6 +5,7 @@ import (
 	"math"
 	"time"
 
+	"portico/edge/jobs"
 	"portico/edge/rtc"
 	"portico/edge/sfu"
 	"portico/edge/sfu/bitrate"
@@ -26,7 +27,11 @@ func (c conferences) StreamQuality(ctx context.Context, room, stream, participan
 	if !ok {
 		return jsonvalue.Value{}, false
 	}
-	return streamJSON(&q, users), true
+	var troubles []jobs.Trouble
+	if c.n.jobs != nil {
+		troubles = c.n.jobs.Troubles(ctx, room, stream)
+	}
+	return streamJSON(&q, troubles, users), true
 }
 
 // Quality implements room.Media.
@@ -38,7 +43,7 @@ func (m media) Quality(session string) (jsonvalue.Value, bool) {
 	return subscriptionJSON(&q, nil), true
 }
 
-func streamJSON(q *rtc.Quality, users map[string]string) jsonvalue.Value {
+func streamJSON(q *rtc.Quality, troubles []jobs.Trouble, users map[string]string) jsonvalue.Value {
 	var ended []jsonvalue.Value
 	for _, x := range q.Ended {
 		ended = append(ended, jsonvalue.OfObject(
@@ -53,9 +58,17 @@ func streamJSON(q *rtc.Quality, users map[string]string) jsonvalue.Value {
 	return jsonvalue.OfObject(
 		jsonvalue.M("id", jsonvalue.Of(q.ID)), jsonvalue.M("participant", jsonvalue.Of(q.Participant)), jsonvalue.M("user", userOf(users, q.Participant)),
 		jsonvalue.M("transport", jsonvalue.Of(q.Transport)), jsonvalue.M("path", pathJSON(q.Path)),
-		jsonvalue.M("tracks", list(q.Tracks, trackJSON)), jsonvalue.M("events", list(q.Events, eventJSON)),
+		jsonvalue.M("tracks", list(q.Tracks, trackJSON)), jsonvalue.M("notMixed", list(troubles, troubleJSON)),
+		jsonvalue.M("events", list(q.Events, eventJSON)),
 		jsonvalue.M("subscriptions", jsonvalue.OfArray(subscriptions...)), jsonvalue.M("omitted", jsonvalue.OfInt(int64(q.Omitted))),
 		jsonvalue.M("ended", jsonvalue.OfArray(ended...)),
+	)
+}
+
+func troubleJSON(x jobs.Trouble) jsonvalue.Value {
+	return jsonvalue.OfObject(
+		jsonvalue.M("view", jsonvalue.Of(x.View)), jsonvalue.M("kind", textJSON(string(x.Kind))), jsonvalue.M("reason", jsonvalue.Of(x.Why)),
+		jsonvalue.M("since", timeJSON(x.Since)), jsonvalue.M("until", timeJSON(x.Until)),
 	)
 }
 

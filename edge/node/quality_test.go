@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"portico/edge/jobs"
 	"portico/edge/rtc"
 	"portico/edge/sfu"
 	"portico/edge/sfu/bitrate"
@@ -40,6 +41,8 @@ func TestQualityJSON(t *testing.T) {
 		`"tracks":[{"id":"t-0:f","kind":"video","mid":"0","rid":"f","codec":"vp8","muted":false,"width":1280,"height":720,` +
 		`"layers":[{"spatial":0,"temporal":1,"width":1280,"height":720,"bitrate":1234568,"frameRate":30}],"loss":0.051,` +
 		`"packets":10,"bytes":0,"packetsRequested":0,"keyFrames":0,"keyFramesRequested":3,"drops":[{"reason":"muted","packets":4}]}],` +
+		`"notMixed":[{"view":"common","kind":"video","reason":"why not","since":"2026-01-02T02:04:05.678Z","until":"2026-01-02T02:05:05.678Z"},` +
+		`{"view":"common","reason":"why","since":"2026-01-02T02:04:05.678Z"}],` +
 		`"events":[{"at":"2026-01-02T02:04:05.678Z","until":"2026-01-02T02:04:06.678Z","count":2,"kind":"estimate","from":10,"to":20},` +
 		`{"at":"2026-01-02T02:04:05.678Z","kind":"ready"}],` +
 		`"subscriptions":[{"id":"x","participant":"p2","user":"Bob","transport":"u","ready":true,"path":{"local":"a","remote":"b"},` +
@@ -48,7 +51,10 @@ func TestQualityJSON(t *testing.T) {
 		`"source":{"rid":"f","width":1280,"height":720},"current":{"rid":"h","spatial":0,"temporal":0},"reason":"bandwidth","since":"2026-01-02T02:04:05.678Z",` +
 		`"bitrate":450000,"frameRate":15,"loss":0,"packets":0,"bytes":0,"packetsResent":0,"drops":[]}],"events":[]}],"omitted":2,` +
 		`"ended":[{"id":"y","participant":"p3","at":"2026-01-02T02:04:05.678Z","reason":"why","events":[]}]}`
-	if got := streamJSON(&q, map[string]string{"p1": "Ann", "p2": "Bob"}).String(); got != want {
+	troubles := []jobs.Trouble{
+		{View: "common", Kind: conference.Video, Why: "why not", Since: at, Until: at.Add(time.Minute)}, {View: "common", Why: "why", Since: at},
+	}
+	if got := streamJSON(&q, troubles, map[string]string{"p1": "Ann", "p2": "Bob"}).String(); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }

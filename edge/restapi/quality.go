@@ -15,6 +15,10 @@ import "portico/shared/jsonvalue"
 //	  loss                  on the way here
 //	  packets, bytes, packetsRequested (by NACK), keyFrames, keyFramesRequested
 //	  drops[]               {reason, packets}: what was not kept
+//	notMixed[]              what of the stream is left out of a mix at the moment, though it should be in it:
+//	  view, kind            the mix's view; kind is left out where it is not known of what
+//	  reason, since         in words
+//	  until                 it is tried again then; left out: all the time
 //	events[]                what happened last, oldest first:
 //	  at, until, count      the latter two of what was repeated
 //	  kind                  established, ready, path, begins, stops, layer, reason, display, key frame, estimate, loss, stall,

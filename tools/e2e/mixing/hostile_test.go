@@ -21,7 +21,7 @@ import (
 var mimes = map[string]webrtc.RTPCodecCapability{
 	"vp8":  {MimeType: webrtc.MimeTypeVP8, ClockRate: 90_000},
 	"vp9":  {MimeType: webrtc.MimeTypeVP9, ClockRate: 90_000},
-	"h264": {MimeType: webrtc.MimeTypeH264, ClockRate: 90_000, SDPFmtpLine: "packetization-mode=1;profile-level-id=42e01f"},
+	"h264": {MimeType: webrtc.MimeTypeH264, ClockRate: 90_000, SDPFmtpLine: "packetization-mode=1;profile-level-id=42001f"},
 	"av1":  {MimeType: webrtc.MimeTypeAV1, ClockRate: 90_000},
 	"opus": {MimeType: webrtc.MimeTypeOpus, ClockRate: 48_000, Channels: 2},
 }
@@ -149,12 +149,15 @@ func (f *faker) rage(length time.Duration) {
 	}
 }
 
+// allCodecs are the options of a room into which all of them may come.
+const allCodecs = `{"mediaIn": {"audio": [{"codec": "opus", "sampleRate": 48000, "channelNum": 2}],
+	"video": [{"codec": "vp8"}, {"codec": "vp9"}, {"codec": "h264"}, {"codec": "av1"}]}}`
+
 // What is no media at all, in every codec that is decoded, costs only the one who sends it his place, and he gets it back with pictures
 // that are some.
 func TestHostile(t *testing.T) {
 	const length = 2 * time.Second
-	s := start(t, options{room: `{"mediaIn": {"audio": [{"codec": "opus", "sampleRate": 48000, "channelNum": 2}],
-		"video": [{"codec": "vp8"}, {"codec": "vp9"}, {"codec": "h264"}, {"codec": "av1"}]}}`})
+	s := start(t, options{room: allCodecs})
 	v := call(s)
 	jobs := children(s.relays[0].pid())
 	for _, codec := range []string{"vp8", "vp9", "h264", "av1"} {

@@ -28,12 +28,14 @@ func call(s *system) *viewer {
 	return v
 }
 
-// goesOn checks that the mix, which was cut off, is back in time, which counts from back: a key frame, sound, and nobody was told that a
-// subscription is over.
-func (v *viewer) goesOn(cut, back time.Time, what string) {
+// underway is how long after what made a mix has died something of it may still come.
+const underway = 100 * time.Millisecond
+
+// goesOn checks that the mix, of which nothing of before comes after cut, is back in time, which counts from back, and shows these people:
+// a key frame, sound, and nobody was told that a subscription is over.
+func (v *viewer) goesOn(cut, back time.Time, what string, people ...person) {
 	t := v.seat.t
 	t.Helper()
-	cut = cut.Add(100 * time.Millisecond) // what was on its way has come
 	if !v.until(patience, func() bool { return v.keyAfter(cut) != nil && !v.soundAfter(cut).IsZero() }) {
 		t.Fatalf("%s: the mix does not come back\n%s", what, v.seat.edge.tail())
 	}
@@ -44,7 +46,7 @@ func (v *viewer) goesOn(cut, back time.Time, what string) {
 	if picture > within || sound > within {
 		t.Errorf("%s: the mix is not back within %v", what, within)
 	}
-	v.sees(red, green)
+	v.sees(people...)
 	if lost := v.seat.interrupted(); len(lost) > 0 || v.Ended() {
 		t.Errorf("%s: the subscription has ended: %q", what, lost)
 	}
@@ -78,7 +80,7 @@ func TestDeath(t *testing.T) {
 	if err := syscall.Kill(jobs[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	v.goesOn(from, from, "the job's process is killed")
+	v.goesOn(from.Add(underway), from, "the job's process is killed", red, green)
 	r.await(mark, "job crashed", "killed")
 
 	jobs = children(r.pid())
@@ -86,7 +88,7 @@ func TestDeath(t *testing.T) {
 	s.gone(jobs)
 	from = time.Now()
 	r.up()
-	v.goesOn(from, time.Now(), "the relay is killed and started again")
+	v.goesOn(from.Add(underway), time.Now(), "the relay is killed and started again", red, green)
 }
 
 // Of two relays the one that has the job dies: the other one takes it.
@@ -96,7 +98,7 @@ func TestAnotherRelay(t *testing.T) {
 	first := s.worker()
 	jobs, from := children(first.pid()), time.Now()
 	first.kill()
-	v.goesOn(from, from, "one of two relays is killed")
+	v.goesOn(from.Add(underway), from, "one of two relays is killed", red, green)
 	s.gone(jobs)
 	if s.worker() == first {
 		t.Error("a dead relay has the job")

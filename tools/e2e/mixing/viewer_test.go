@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -227,10 +228,13 @@ func (s *screen) at(x, y float64) (c [3]int) {
 }
 
 // shows tells whether there is about this colour at a place.
-func (s *screen) shows(x, y float64, want [3]int) bool {
-	const near = 40
-	for i, c := range s.at(x, y) {
-		if c-want[i] > near || want[i]-c > near {
+func (s *screen) shows(x, y float64, want [3]int) bool { return near(s.at(x, y), want) }
+
+// near tells whether two colours are about the same.
+func near(a, b [3]int) bool {
+	const most = 40
+	for i := range a {
+		if a[i]-b[i] > most || b[i]-a[i] > most {
 			return false
 		}
 	}
@@ -252,28 +256,87 @@ func (v *viewer) look() (*screen, error) {
 	if len(data) < 10 {
 		return nil, fmt.Errorf("a key frame of %d bytes", len(data))
 	}
-	s := &screen{width: int(binary.LittleEndian.Uint16(data[6:]) & 0x3fff), height: int(binary.LittleEndian.Uint16(data[8:]) & 0x3fff)}
-	header := append([]byte("DKIF\x00\x00\x20\x00VP80"), make([]byte, 20)...)
-	binary.LittleEndian.PutUint16(header[12:], uint16(s.width))
-	binary.LittleEndian.PutUint16(header[14:], uint16(s.height))
-	binary.LittleEndian.PutUint32(header[16:], 30)
-	binary.LittleEndian.PutUint32(header[20:], 1)
-	header = binary.LittleEndian.AppendUint32(header, uint32(len(data)))
-	ivf := append(append(header, make([]byte, 8)...), data...)
+	s := &screen{}
+	var file []byte
 	var err error
-	s.rgb, err = ffmpeg(ivf, "-f", "ivf", "-i", "-", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+	file, s.width, s.height = ivf(data)
+	s.rgb, err = ffmpeg(file, "-f", "ivf", "-i", "-", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
 	if err == nil && len(s.rgb) < 3*s.width*s.height {
 		err = fmt.Errorf("a picture of %dx%d in %d bytes", s.width, s.height, len(s.rgb))
 	}
 	return s, err
 }
 
-// sees waits until the mix shows these people, from the left to the right and from the top to the bottom, in regions of a grid of two.
+// ivf is a file of pictures, the first of which is a key frame.
+func ivf(pictures ...[]byte) (file []byte, width, height int) {
+	key := pictures[0]
+	width, height = int(binary.LittleEndian.Uint16(key[6:])&0x3fff), int(binary.LittleEndian.Uint16(key[8:])&0x3fff)
+	file = append([]byte("DKIF\x00\x00\x20\x00VP80"), make([]byte, 20)...)
+	binary.LittleEndian.PutUint16(file[12:], uint16(width))
+	binary.LittleEndian.PutUint16(file[14:], uint16(height))
+	binary.LittleEndian.PutUint32(file[16:], 30)
+	binary.LittleEndian.PutUint32(file[20:], 1)
+	for i, data := range pictures {
+		file = binary.LittleEndian.AppendUint32(file, uint32(len(data)))
+		file = append(binary.LittleEndian.AppendUint64(file, uint64(i)), data...)
+	}
+	return file, width, height
+}
+
+// shot is one picture of the mix, decoded and made small.
+type shot struct {
+	screen
+	came time.Time
+}
+
+// film are all pictures that have come since a time. There has to have been a key frame before.
+func (v *viewer) film(from time.Time) (shots []shot) {
+	t := v.seat.t
+	t.Helper()
+	v.mu.Lock()
+	first := 0
+	for i, p := range v.pictures {
+		if p.key && !p.at.After(from) {
+			first = i
+		}
+	}
+	pictures := slices.Clone(v.pictures[first:])
+	v.mu.Unlock()
+	var list [][]byte
+	for _, p := range pictures {
+		list = append(list, p.data)
+	}
+	if len(list) == 0 || !pictures[0].key || len(list[0]) < 10 {
+		t.Fatal("no key frame has come")
+	}
+	file, _, _ := ivf(list...)
+	const width, height = 64, 48
+	raw, err := ffmpeg(file, "-f", "ivf", "-i", "-", "-vf", fmt.Sprintf("scale=%d:%d:flags=area", width, height), "-fps_mode", "passthrough",
+		"-f", "rawvideo", "-pix_fmt", "rgb24", "-")
+	v.seat.must(err)
+	if len(raw) != len(list)*3*width*height {
+		t.Fatalf("%d pictures were decoded to %d bytes", len(list), len(raw))
+	}
+	for i, p := range pictures {
+		if p.at.After(from) {
+			shots = append(shots, shot{screen{width, height, raw[3*width*height*i:][:3*width*height]}, p.at})
+		}
+	}
+	return shots
+}
+
+// places are the middles of the regions of a grid of two, from the left to the right and from the top to the bottom.
+var places = [][2]float64{{.25, .25}, {.75, .25}, {.25, .75}, {.75, .75}}
+
+// somebody may be anybody, and need not be seen.
+var somebody person
+
+// sees waits until the mix shows these people, in the order of places.
 func (v *viewer) sees(people ...person) *screen {
 	v.seat.t.Helper()
-	places := [][2]float64{{.25, .25}, {.75, .25}, {.25, .75}, {.75, .75}}
+	places := places
 	if len(people) <= 1 {
-		places[0] = [2]float64{.5, .5}
+		places = [][2]float64{{.5, .5}}
 	}
 	var s *screen
 	var err error
@@ -283,7 +346,7 @@ func (v *viewer) sees(people ...person) *screen {
 		}
 		all := true
 		for i, p := range people {
-			all = all && s.shows(places[i][0], places[i][1], p.rgb)
+			all = all && (p == somebody || s.shows(places[i][0], places[i][1], p.rgb))
 		}
 		if all {
 			return s
@@ -292,6 +355,7 @@ func (v *viewer) sees(people ...person) *screen {
 	if err != nil {
 		v.seat.t.Fatalf("%s sees nothing: %v", v.seat.name, err)
 	}
+	v.seat.t.Log(v.seat.edge.tail())
 	for i, p := range people {
 		v.seat.t.Errorf("%s sees %v where %s should be", v.seat.name, s.at(places[i][0], places[i][1]), p.colour)
 	}
