@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"time"
 
+	"portico/shared/cluster"
 	shared "portico/shared/config"
 	"portico/shared/identity"
 	"portico/shared/logging"
@@ -20,17 +22,18 @@ const About = "STUN and TURN for clients that reach no edge directly, and mixing
 
 // Settings are everything that can be set.
 type Settings struct {
-	TURN    TURN           `toml:"turn" doc:"STUN and TURN."`
-	Limit   Limit          `toml:"limits" doc:"What one user and the whole relay may use; 0 means no limit."`
-	Link    Link           `toml:"link" doc:"Links from the edges, by which mixing and transcoding are ordered. They are used when [cluster] is set."`
-	Cluster identity.Files `toml:"cluster" doc:"Who this relay is among the nodes of the cluster. Without it there is no mixing and no transcoding; STUN and TURN need none."`
-	Mixing  Mixing         `toml:"mixing" doc:"What mixing and transcoding may use. Each job is a process of its own."`
-	Admin   Admin          `toml:"admin" doc:"The page for operators and their tools: /livez, /readyz, /metrics."`
-	Log     Log            `toml:"log" doc:"The log, which goes to standard error."`
+	TURN    TURN    `toml:"turn" doc:"STUN and TURN."`
+	Limit   Limit   `toml:"limits" doc:"What one user and the whole relay may use; 0 means no limit."`
+	Link    Link    `toml:"link" doc:"Links from the edges, by which mixing and transcoding are ordered. They are used when [cluster] is set."`
+	Cluster Cluster `toml:"cluster" doc:"Who this relay is among the nodes of a cluster, and how it finds them. Without it there is no mixing and no transcoding; STUN and TURN need none."`
+	Mixing  Mixing  `toml:"mixing" doc:"What mixing and transcoding may use. Each job is a process of its own."`
+	Admin   Admin   `toml:"admin" doc:"The page for operators and their tools: /livez, /readyz, /metrics."`
+	Log     Log     `toml:"log" doc:"The log, which goes to standard error."`
 	// Dev is set by Dev only: the relay of a machine that is tried out.
 	Dev bool `toml:"-"`
 	// Identity is used instead of Cluster when it is set, by whoever runs nodes in one process.
 	Identity *identity.Identity `toml:"-"`
+	Secret   identity.Secret    `toml:"-"` // as Identity, in place of cluster.secret_file
 }
 
 // TURN is the section of that name.
@@ -41,7 +44,7 @@ type TURN struct {
 	CertFile   string   `toml:"cert_file" doc:"Certificate chain for TURN over TLS, PEM."`
 	KeyFile    string   `toml:"key_file" doc:"Private key of the certificate, PEM without a password."`
 	Realm      string   `toml:"realm" doc:"Realm of the credentials, any name."`
-	Secret     string   `toml:"secret" secret:"true" doc:"What the credentials are made with: the same text as turn.secret of the edges, which hand out the credentials. Make one with: openssl rand -base64 32. The relay does not start without."`
+	Secret     string   `toml:"secret" secret:"true" doc:"What the credentials are made with: the same text as turn.secret of the edges, which hand out the credentials. Make one with: openssl rand -base64 32. In a cluster that gossips it is empty, here and there, and one is derived from the cluster's secret; else the relay does not start without."`
 	PublicIP   string   `toml:"public_ip" doc:"IPv4 address under which everybody reaches the relayed ports, needed behind a NAT; empty takes the address of the interface that leads to the internet."`
 	MinPort    uint16   `toml:"min_port" doc:"First relayed UDP port."`
 	MaxPort    uint16   `toml:"max_port" doc:"Last relayed UDP port; min_port and max_port both 0 let the system choose."`
@@ -63,6 +66,12 @@ type Limit struct {
 // Link is the section of that name.
 type Link struct {
 	Listen string `toml:"listen" doc:"UDP address for the edges (QUIC)."`
+}
+
+// Cluster is the section of that name.
+type Cluster struct {
+	cluster.Settings
+	DrainTimeout time.Duration `toml:"drain_timeout" doc:"How long this relay, told to stop, gives edges to take their jobs to other relays before it stops. 0 stops at once."`
 }
 
 // Mixing is the section of that name.
@@ -93,8 +102,9 @@ func Default() *Settings {
 		Limit: Limit{AllocationsPerUser: 20, Allocations: 2000, PermissionsPerAllocation: 100, ChannelsPerAllocation: 100,
 			Bitrate: 50_000_000, Connections: 4000, ConnectionsPerAddress: 200, RequestsPerSecond: 100},
 		Link: Link{Listen: "0.0.0.0:8081"}, Mixing: Mixing{Memory: 2048},
-		Admin: Admin{Listen: "127.0.0.1:8082"},
-		Log:   Log{Level: "info", Format: "text"},
+		Cluster: Cluster{Settings: cluster.DefaultSettings(), DrainTimeout: 5 * time.Second},
+		Admin:   Admin{Listen: "127.0.0.1:8082"},
+		Log:     Log{Level: "info", Format: "text"},
 	}
 }
 
@@ -124,7 +134,7 @@ func (s *Settings) Validate() error {
 	fail := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
 	t := s.TURN
 	switch {
-	case s.Dev:
+	case s.Dev, t.Secret == "" && s.Gossips():
 	case t.Secret == "":
 		fail("turn.secret is empty: make one with `openssl rand -base64 32` and set it here and in the edges (or PORTICO_TURN_SECRET for all of them)")
 	case len(t.Secret) < minSecret:
@@ -177,8 +187,9 @@ func (s *Settings) checkAddresses() (faults []error) {
 // checkMixing looks at what mixing needs. Whether the files of [cluster] can be read is seen when they are.
 func (s *Settings) checkMixing() (faults []error) {
 	fail := func(format string, args ...any) { faults = append(faults, fmt.Errorf(format, args...)) }
-	if c := s.Cluster; !c.None() && (c.CA == "" || c.Cert == "" || c.Key == "") {
-		fail("cluster.ca_file, cluster.cert_file and cluster.key_file belong together: set all (portico cluster issue makes the files), or none for no mixing")
+	faults = append(faults, s.Cluster.Check(s.Secret != nil)...)
+	if d := s.Cluster.DrainTimeout; s.Gossips() && (d < 0 || d > time.Hour) {
+		fail("cluster.drain_timeout is %v: write a duration up to 1h, or 0 to stop at once", d)
 	}
 	switch m := s.Mixing; {
 	case !(m.Cores >= 0):
@@ -193,6 +204,9 @@ func (s *Settings) checkMixing() (faults []error) {
 
 // Mixes tells whether the relay takes jobs.
 func (s *Settings) Mixes() bool { return s.Identity != nil || !s.Cluster.None() }
+
+// Gossips tells whether the relay is one of a cluster that gossips.
+func (s *Settings) Gossips() bool { return s.Secret != nil || s.Cluster.SecretFile() != "" }
 
 // Allowed is allow_peers, parsed.
 func (s *Settings) Allowed() ([]turnserver.Allowed, error) {

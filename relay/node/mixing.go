@@ -18,7 +18,7 @@ func (n *Node) who() (*identity.Identity, error) {
 	if n.cfg.Identity != nil || n.cfg.Cluster.None() {
 		return n.cfg.Identity, nil
 	}
-	id, err := identity.Load(n.cfg.Cluster)
+	id, err := identity.Load(n.cfg.Cluster.Files)
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("cluster: %w", err)
@@ -32,8 +32,7 @@ func (n *Node) who() (*identity.Identity, error) {
 // startMixing opens the door for the edges and returns its address; "" when there is none.
 func (n *Node) startMixing() (string, error) {
 	if n.identity == nil {
-		n.log.Info("mixing is off: make this relay's files with portico cluster issue, " +
-			"and set cluster.ca_file, cluster.cert_file and cluster.key_file")
+		n.log.Info("mixing is off: make this relay's files with portico cluster issue, and set cluster.folder")
 		return "", nil
 	}
 	conn, err := net.ListenPacket("udp", n.cfg.Link.Listen)
@@ -42,7 +41,8 @@ func (n *Node) startMixing() (string, error) {
 	}
 	m := n.cfg.Mixing
 	w, err := worker.New(worker.Options{
-		Conn: conn, Identity: n.identity, Cores: m.Cores, Jobs: m.Jobs, Memory: int64(m.Memory) << 20, Log: n.log,
+		Conn: conn, Identity: n.identity, Cores: m.Cores, Jobs: m.Jobs, Memory: int64(m.Memory) << 20,
+		Command: n.command, Log: n.log,
 	})
 	if err != nil {
 		return "", err

@@ -124,7 +124,7 @@ func TestWithoutAClusterNothingIsMixed(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop(t, n)
-	if n.Addrs().Link != "" || strings.Count(out.String(), "mixing is off") != 1 || !strings.Contains(out.String(), "cluster.ca_file") {
+	if n.Addrs().Link != "" || strings.Count(out.String(), "mixing is off") != 1 || !strings.Contains(out.String(), "cluster.folder") {
 		t.Errorf("%+v, %s", n.Addrs(), &out)
 	}
 }
@@ -138,12 +138,13 @@ func TestIdentityOfARelay(t *testing.T) {
 		identity.Edge: "cluster.cert_file: ", identity.Relay: "", "none": "cluster: ",
 	} {
 		cfg := settings()
-		cfg.Cluster = identity.Files{CA: "none.pem", Cert: "none.pem", Key: "none.pem"}
+		cfg.Cluster.Files = identity.Files{CA: "none.pem", Cert: "none.pem", Key: "none.pem"}
 		if role != "none" {
 			var err error
-			if cfg.Cluster, err = identity.Issue(dir, "x-"+role, role, false); err != nil {
+			if cfg.Cluster.Files, err = identity.Issue(dir, "x-"+role, role, false); err != nil {
 				t.Fatal(err)
 			}
+			cfg.Cluster.Folder, cfg.Cluster.Secret = "", "" // no gossip
 		}
 		n, err := New(cfg, slog.New(slog.DiscardHandler))
 		if want == "" && (err != nil || n.identity == nil) || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "\n")) {

@@ -1,7 +1,8 @@
 // Package node builds a relay from its settings, starts its parts in order and stops them in reverse; main and tests use it, and the
 // operator's CLI runs it beside an edge.
 //
-// Its parts at present: the TURN server, the worker that mixes, and the page for operators (/livez, /readyz, /metrics).
+// Its parts at present: the TURN server, the worker that mixes, its membership in the cluster, by which edges find it, and the page for
+// operators (/livez, /readyz, /metrics).
 package node
 
 import (
@@ -13,9 +14,11 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync/atomic"
 	"time"
 
+	"portico/shared/cluster"
 	shared "portico/shared/config"
 	"portico/shared/identity"
 	"portico/shared/logging"
@@ -35,13 +38,18 @@ type Node struct {
 	log      *slog.Logger
 	options  turnserver.Options
 	identity *identity.Identity // nil: no mixing
+	secret   identity.Secret    // nil: no gossip
+	tlsName  string             // host that the certificate for TURN over TLS is for
 
 	turn   atomic.Pointer[turnserver.Server]
 	worker atomic.Pointer[worker.Worker]
+	gossip atomic.Pointer[cluster.Cluster]
 	admin  *http.Server
 	addrs  Addrs
 	tasks  *task.Group
 	ready  atomic.Bool
+
+	draining atomic.Bool
 }
 
 // Addrs are the addresses listened on, with the port that the system chose where the settings say 0; "" where nothing listens.
@@ -61,13 +69,16 @@ func New(cfg *config.Settings, log *slog.Logger) (*Node, error) {
 	if n.identity, err = n.who(); err != nil {
 		return nil, err
 	}
+	if n.secret, err = n.secretOf(); err != nil {
+		return nil, err
+	}
 	t, l := cfg.TURN, cfg.Limit
 	allow, err := cfg.Allowed()
 	if err != nil {
 		return nil, err
 	}
 	n.options = turnserver.Options{
-		UDP: t.UDP, TCP: t.TCP, Realm: t.Realm, Password: passwords(t.Secret), RelayIP: publicIP(t.PublicIP),
+		UDP: t.UDP, TCP: t.TCP, Realm: t.Realm, Password: passwords(turnSecret(t.Secret, n.secret)), RelayIP: publicIP(t.PublicIP),
 		MinPort: t.MinPort, MaxPort: t.MaxPort, Allow: allow,
 		AllocationsPerUser: noLimit(l.AllocationsPerUser), Allocations: noLimit(l.Allocations),
 		PermissionsPerAllocation: noLimit(l.PermissionsPerAllocation), ChannelsPerAllocation: noLimit(l.ChannelsPerAllocation),
@@ -80,6 +91,9 @@ func New(cfg *config.Settings, log *slog.Logger) (*Node, error) {
 			return nil, err
 		}
 		n.options.TLS = t.TLS
+		if names := cert.Leaf.DNSNames; len(names) > 0 && !strings.Contains(names[0], "*") {
+			n.tlsName = names[0]
+		}
 		n.options.TLSConfig = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}
 	}
 	return n, nil
@@ -141,6 +155,10 @@ func (n *Node) Start(context.Context) error {
 		return err
 	}
 	n.addrs = Addrs{UDP: text(server.UDPAddr()), TCP: text(server.TCPAddr()), TLS: text(server.TLSAddr()), Link: door, Admin: page}
+	if err := n.startGossip(); err != nil {
+		_ = n.Stop(context.Background())
+		return err
+	}
 	n.ready.Store(true)
 	n.log.Info("relay started", "version", version.Number(), "udp", n.addrs.UDP, "tcp", n.addrs.TCP, "tls", n.addrs.TLS,
 		"link", n.addrs.Link, "admin", n.addrs.Admin, "public_ip", n.options.RelayIP)
@@ -184,6 +202,9 @@ func (n *Node) Stats() turnserver.Stats {
 func (n *Node) Stop(ctx context.Context) error {
 	n.ready.Store(false)
 	var errs []error
+	if err := n.farewell(ctx); err != nil {
+		errs = append(errs, err)
+	}
 	if err := n.stopMixing(ctx); err != nil {
 		errs = append(errs, fmt.Errorf("jobs: %w", err))
 	}
@@ -260,6 +281,8 @@ func (n *Node) adminHandler() http.Handler {
 		switch {
 		case !n.ready.Load():
 			http.Error(w, "starting or stopping", http.StatusServiceUnavailable)
+		case n.draining.Load():
+			http.Error(w, "draining", http.StatusServiceUnavailable)
 		case limit > 0 && n.Stats().Allocations >= limit:
 			http.Error(w, "all allocations are taken", http.StatusServiceUnavailable)
 		default:

@@ -147,7 +147,13 @@ func (d *rawDecoder) Decode(b []byte) (*codec.Picture, error) {
 	return d.picture, nil
 }
 
-func (d *rawDecoder) Close() { d.f.open.Add(-1) }
+// Close spoils the picture, whose memory is gone with a decoder.
+func (d *rawDecoder) Close() {
+	d.f.open.Add(-1)
+	if d.picture != nil {
+		clear(d.picture.Y)
+	}
+}
 
 // rawSound is both: a byte as Opus begins a packet of 20 ms of voice, and the samples.
 type rawSound struct{ f *fakes }

@@ -22,8 +22,10 @@ type stage interface {
 
 // tile is one input's place on a stage.
 type tile interface {
-	// Show takes a decoded picture for the time at; it is not kept. One goroutine at a time calls it.
-	Show(p *codec.Picture, at int64)
+	// Lend shows a decoded picture from the time at on. It may be read until Return is called, with keep when it may be the input's
+	// last. One goroutine at a time calls both.
+	Lend(p *codec.Picture, at int64)
+	Return(keep bool)
 	SetMuted(muted bool)
 	// Place is where the input is shown; empty when it is not.
 	Place() layout.Rect
@@ -78,7 +80,8 @@ func (s *screen) SetMuted(bool) {}
 // Place is never empty: there is only one.
 func (s *screen) Place() layout.Rect { return layout.Rect{W: codec.MaxSide, H: codec.MaxSide} }
 
-func (s *screen) Show(p *codec.Picture, at int64) {
+// Lend copies the picture.
+func (s *screen) Lend(p *codec.Picture, at int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if len(s.waiting) == screenPictures {
@@ -92,6 +95,9 @@ func (s *screen) Show(p *codec.Picture, at int64) {
 	}
 	s.waiting = append(s.waiting, timed{own, at})
 }
+
+// Return has nothing to give back.
+func (s *screen) Return(bool) {}
 
 func (s *screen) take(width, height int) *codec.Picture {
 	for len(s.spare) > 0 {

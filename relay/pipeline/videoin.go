@@ -20,6 +20,7 @@ const (
 	lead       = 50 * millisecond // before its time, a picture is decoded at the earliest
 	maxBacklog = 900 * millisecond
 	maxAhead   = second // a picture's time is not farther away
+	maxUnread  = 64     // packets come at most that run is not woken for
 
 	firstAsk = 300 * millisecond // between two requests for key frames, doubled each time,
 	lastAsk  = 2400 * millisecond
@@ -45,9 +46,13 @@ type videoIn struct {
 	got    reception
 	gaps   gaps
 	buf    *jitter.Video
-	fresh  bool  // what comes next begins anew
-	keys   bool  // a key frame is needed
-	keyAt  int64 // when to ask for one again
+	unread int    // packets that run was not woken for
+	follow int64  // index after the newest packet's
+	stamp  uint32 // timestamp of the newest packet
+	marked bool   // it was the last of its frame
+	fresh  bool   // what comes next begins anew
+	keys   bool   // a key frame is needed
+	keyAt  int64  // when to ask for one again
 	pause  int64
 
 	// Of the goroutine.
@@ -88,6 +93,7 @@ func (v *videoIn) want(wanted bool) {
 func (v *videoIn) begin() {
 	v.buf = jitter.NewVideo(jitter.VideoConfig{ClockRate: v.got.clock})
 	v.gaps.reset()
+	v.unread = maxUnread
 	v.fresh, v.keys = true, v.wanted
 	v.keyAt, v.pause = 0, firstAsk
 }
@@ -109,7 +115,7 @@ func (v *videoIn) rtp(packet []byte, now int64) {
 	}
 }
 
-// take stores a packet and tells whether there is something to do.
+// take stores a packet and tells whether there is something to do: of the middle of a frame, nothing can be made yet.
 func (v *videoIn) take(h *inspect.Header, packet []byte, now int64) bool {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -121,8 +127,17 @@ func (v *videoIn) take(h *inspect.Header, packet []byte, now int64) bool {
 		v.begin()
 	}
 	v.gaps.came(index, now)
+	middle := !h.Marker && (v.marked || h.Timestamp == v.stamp) && index == v.follow && len(v.gaps.list) == 0
+	v.follow, v.stamp, v.marked = index+1, h.Timestamp, h.Marker
 	p := jitter.Packet{Seq: h.Sequence, Timestamp: h.Timestamp, Marker: h.Marker, Payload: h.Payload(packet)}
-	return v.buf.Push(p, now) == jitter.Stored
+	if v.buf.Push(p, now) != jitter.Stored {
+		return false
+	}
+	if v.unread++; middle && v.unread < maxUnread {
+		return false
+	}
+	v.unread = 0
+	return true
 }
 
 func (v *videoIn) rtcp(packet []byte, now int64) {
@@ -217,6 +232,7 @@ func (v *videoIn) restart(wanted bool) {
 
 func (v *videoIn) free() {
 	if v.decoder != nil {
+		v.tile.Return(true)
 		v.decoder.Close()
 		v.decoder = nil
 	}
@@ -328,6 +344,7 @@ func (v *videoIn) decode() {
 	var err error
 	v.job.work(func() {
 		var p *codec.Picture
+		v.tile.Return(false) // the decoder will write to it
 		slot := v.job.options.Watch.Begin(v.id, conference.Video)
 		if p, err = v.decoder.Decode(f.Data); err == nil && p != nil {
 			v.show(p) // which is C, too, and of a size that the sender chose
@@ -363,7 +380,7 @@ func (v *videoIn) show(p *codec.Picture) {
 	if v.size.Swap(size) != size {
 		v.job.keeper.changed()
 	}
-	v.tile.Show(p, v.showAt-v.job.video.halfPeriod())
+	v.tile.Lend(p, v.showAt-v.job.video.halfPeriod())
 }
 
 // feedback appends what has to be said to the sender now: requests for packets, and for a key frame.

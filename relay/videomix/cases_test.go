@@ -55,15 +55,17 @@ func (m *model) draw() *codec.Picture {
 type pair struct {
 	t testing.TB
 	model
-	c   *Compositor
-	now int64
+	c     *Compositor
+	now   int64
+	loans map[*Input]*codec.Picture
 }
 
 func newPair(t testing.TB, config Config) *pair {
 	if config.Avatar == nil {
 		config.Avatar = Avatar()
 	}
-	return &pair{t, model{config: config, inputs: make(map[string]*modelInput)}, New(config), 0}
+	m := model{config: config, inputs: make(map[string]*modelInput)}
+	return &pair{t: t, model: m, c: New(config), loans: make(map[*Input]*codec.Picture)}
 }
 
 func (p *pair) setScene(s layout.Scene) {
@@ -83,6 +85,30 @@ func (p *pair) show(stream string, picture *codec.Picture) {
 	in.Show(picture, p.now)
 	if !m.muted {
 		m.last, m.veiled = picture, false
+	}
+}
+
+// lend is show with a picture that is given back, and kept; at once or with settle.
+func (p *pair) lend(stream string, picture *codec.Picture, later bool) {
+	in, m := p.input(stream)
+	loan := copied(picture)
+	in.Lend(loan, p.now)
+	p.loans[in] = loan
+	if !m.muted {
+		m.last, m.veiled = picture, false
+	}
+	p.settle(!later)
+}
+
+// settle takes back what is on loan.
+func (p *pair) settle(now bool) {
+	if !now {
+		return
+	}
+	for in, loan := range p.loans {
+		in.Return(true)
+		spoil(loan)
+		delete(p.loans, in)
 	}
 }
 
@@ -214,9 +240,12 @@ func FuzzCompositor(f *testing.F) {
 				p.mute(stream, op&0x80 != 0)
 			case 3:
 				p.remove(stream)
+			case 4:
+				p.lend(stream, random(rng, next()%100+1, next()%100+1), op&0x80 != 0)
 			default:
 				p.show(stream, random(rng, next()%100+1, next()%100+1))
 			}
+			p.settle(op&0x20 == 0)
 			if op&0x40 == 0 {
 				p.check(fmt.Sprintf("after %d", op))
 			}

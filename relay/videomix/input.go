@@ -23,7 +23,9 @@ type Input struct {
 	avatar *codec.Picture
 
 	work   sync.Mutex     // held while a picture is scaled; taken before mu
-	last   *codec.Picture // the newest picture, copied, for regions that change; nil: none
+	last   *codec.Picture // the newest picture, for regions that change; nil: none, or given back
+	own    *codec.Picture // memory for last when it is a copy; nil: none yet
+	lent   bool           // last is memory of whoever lent it
 	muted  bool
 	veiled bool // the avatar is shown: muted, or no picture has come since
 	gone   bool
@@ -55,25 +57,63 @@ func (in *Input) Place() layout.Rect {
 
 // Show takes the input's next picture, to be shown from the time at on, in nanoseconds, until another's has come; what is in the past
 // is shown at once. The picture is scaled before Show returns, and not kept. Four wait at most: a fifth has the first shown at once.
-// While the input is muted nothing is taken. One goroutine at a time is to call it.
+// While the input is muted nothing is taken. One goroutine at a time is to call Show, Lend and Return.
 func (in *Input) Show(p *codec.Picture, at int64) {
-	if !usable(p) {
-		return
-	}
 	in.work.Lock()
 	defer in.work.Unlock()
-	if in.muted || in.gone {
+	in.show(p, at)
+	in.keep()
+}
+
+// Lend is Show without the copy that a region needs which changes later: p is read for that until it is taken back with Return.
+func (in *Input) Lend(p *codec.Picture, at int64) {
+	in.work.Lock()
+	defer in.work.Unlock()
+	in.show(p, at)
+}
+
+// Return gives the picture of Lend back, which is not read any more. With keep it is copied: for one that may be the input's last. Else
+// a region that changes its size before the next picture comes has what it showed scaled once more. Without a loan nothing happens.
+func (in *Input) Return(keep bool) {
+	in.work.Lock()
+	defer in.work.Unlock()
+	if keep {
+		in.keep()
+	}
+	in.giveBack()
+}
+
+// show takes a picture on loan.
+func (in *Input) show(p *codec.Picture, at int64) {
+	if !usable(p) || in.muted || in.gone {
 		return
 	}
-	in.veiled = false
-	if in.last == nil || in.last.Width != p.Width || in.last.Height != p.Height {
-		in.last = codec.NewPicture(p.Width, p.Height)
-	}
-	yuv.Copy(in.last, yuv.Whole(p), p)
-	if t := in.scaled(p, at); t != nil {
+	in.veiled, in.last, in.lent = false, p, true
+	if t := in.scaled(p, sizeOf(p), at); t != nil {
 		in.push(t)
 	}
 }
+
+// keep makes what is on loan the input's own.
+func (in *Input) keep() {
+	if !in.lent {
+		return
+	}
+	p := in.last
+	if in.own == nil || in.own.Width != p.Width || in.own.Height != p.Height {
+		in.own = codec.NewPicture(p.Width, p.Height)
+	}
+	yuv.Copy(in.own, yuv.Whole(p), p)
+	in.last, in.lent = in.own, false
+}
+
+func (in *Input) giveBack() {
+	if in.lent {
+		in.last, in.lent = nil, false
+	}
+}
+
+func sizeOf(p *codec.Picture) layout.Size { return layout.Size{W: p.Width, H: p.Height} }
 
 // SetMuted says whether the avatar is shown instead of the input's pictures, of which those that came before are forgotten.
 func (in *Input) SetMuted(muted bool) {
@@ -90,7 +130,7 @@ func (in *Input) SetMuted(muted bool) {
 	}
 	in.mu.Unlock()
 	if muted {
-		in.veiled, in.last = true, nil
+		in.veiled, in.last, in.own, in.lent = true, nil, nil, false
 		in.showNow()
 	}
 }
@@ -120,37 +160,57 @@ func (in *Input) setPlace(place layout.Rect) {
 
 // showNow forgets all tiles and makes one of what is to be seen, if anything.
 func (in *Input) showNow() {
-	in.mu.Lock()
-	for _, t := range in.queue {
-		in.recycle(t)
-	}
-	in.recycle(in.due)
-	in.queue, in.due = in.queue[:0], nil
-	in.mu.Unlock()
-	p := in.last
-	if in.veiled {
-		p = in.avatar
-	}
+	newest := in.forget()
 	t := &tile{at: atOnce}
-	if p != nil {
-		if s := in.scaled(p, atOnce); s != nil {
-			t = s
-		}
+	var s *tile
+	switch {
+	case in.veiled:
+		s = in.scaled(in.avatar, sizeOf(in.avatar), atOnce)
+	case in.last != nil:
+		s = in.scaled(in.last, sizeOf(in.last), atOnce)
+	case newest != nil && newest.picture != nil:
+		s = in.scaled(newest.picture, newest.source, atOnce)
+	}
+	if s != nil {
+		t = s
 	}
 	in.mu.Lock()
+	defer in.mu.Unlock()
+	if newest != in.shown {
+		in.recycle(newest)
+	}
 	in.due = t
-	in.mu.Unlock()
 }
 
-// scaled makes a tile of a picture; nil without a region.
-func (in *Input) scaled(p *codec.Picture, at int64) *tile {
+// forget empties the queue. It gives the newest tile, which nobody writes to.
+func (in *Input) forget() (newest *tile) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	newest = in.shown
+	for _, t := range append([]*tile{in.due}, in.queue...) {
+		if t == nil {
+			continue
+		}
+		if newest != in.shown {
+			in.recycle(newest)
+		}
+		newest = t
+	}
+	in.queue, in.due = in.queue[:0], nil
+	return newest
+}
+
+// scaled makes a tile of a picture, which is itself of a picture of that size, or it; nil without a region.
+func (in *Input) scaled(p *codec.Picture, size layout.Size, at int64) *tile {
 	in.mu.Lock()
 	if in.place.Empty() {
 		in.mu.Unlock()
 		return nil
 	}
-	size := layout.Size{W: p.Width, H: p.Height}
 	src, dst := layout.Fit(in.policy, size, in.place)
+	if size != sizeOf(p) {
+		src = yuv.Whole(p)
+	}
 	t := in.reuse(dst.W, dst.H)
 	in.mu.Unlock()
 	t.source, t.dst, t.at = size, dst, at
@@ -223,7 +283,7 @@ func (in *Input) reuse(width, height int) *tile {
 func (in *Input) remove() {
 	in.work.Lock()
 	defer in.work.Unlock()
-	in.gone, in.last = true, nil
+	in.gone, in.last, in.own, in.lent = true, nil, nil, false
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	in.queue, in.due, in.shown, in.spare = nil, nil, nil, nil

@@ -2,8 +2,9 @@
 //
 // It stands between the decoders and the encoders of a mix. A Compositor has a canvas of the view's size, filled with the background,
 // and an Input for each stream that is mixed; a layout.Scene says which of them are shown, and where. Whoever decodes an input gives
-// its pictures to Show, which scales each at once into a tile: the picture as it will be on the canvas. Compose, called with the
-// clock, only copies the tiles whose time has come.
+// its pictures to Show, or to Lend, which scale each at once into a tile: the picture as it will be on the canvas. Compose, called with
+// the clock, only copies the tiles whose time has come. Lend saves a copy of every picture: the decoder's own stands for the newest one
+// until the next is decoded.
 //
 // All methods may be called from any goroutine; those of different Inputs do not wait for each other, nor Compose for Show. The
 // package starts no goroutine and has no clock: times are nanoseconds of the caller's.

@@ -12,17 +12,17 @@ import (
 func (w *Worker) admit(e *edge, o *relayproto.Order) (*running, *relayproto.Refusal) {
 	now := time.Now()
 	j := &running{
-		worker: w, edge: e, id: o.Job, room: o.Room, kind: o.Kind, queue: newQueue(queueLimit),
+		worker: w, edge: e, id: o.Job, room: o.Room, line: lineOf(e, o), kind: o.Kind, queue: newQueue(queueLimit),
 		end: make(chan relayproto.Refusal, 1), told: make(chan struct{}),
 		log: w.log.With("job", o.Job, "room", o.Room, "edge", e.name),
 	}
 	j.load.expect(estimate(o), now)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.tasks.Context().Err() != nil {
+	if w.tasks.Context().Err() != nil || w.draining {
 		return nil, &relayproto.Refusal{Reason: relayproto.ShuttingOff}
 	}
-	if r := w.obeys(o); r != nil {
+	if r := w.obeys(j.line, o, now); r != nil {
 		return nil, r
 	}
 	w.replace(e, o)
@@ -34,34 +34,51 @@ func (w *Worker) admit(e *edge, o *relayproto.Order) (*running, *relayproto.Refu
 	}
 	j.epoch, j.revision, j.tracks = o.Epoch, o.Revision, tracksOf(o)
 	w.jobs[j] = true
-	r := w.rooms[o.Room]
+	r := w.rooms[j.line]
 	if r == nil {
 		w.forget()
 		r = &room{}
-		w.rooms[o.Room] = r
+		w.rooms[j.line] = r
 	}
 	r.jobs++
-	w.rise(o)
+	w.rise(j.line, o)
 	return j, nil
 }
 
+// lineOf names the line of epochs that an order's is of: its room's, or with a transcoding job, which any edge of a room may order, that
+// of the edge.
+func lineOf(e *edge, o *relayproto.Order) string {
+	if o.Kind == relayproto.Mix {
+		return o.Room
+	}
+	return e.name + " " + o.Room // no id of a room has a space
+}
+
+// keepLine is how long the epoch of a line without jobs is remembered: long enough for a home that was suspended and does not know yet
+// that it has been succeeded, and less than edges remember a room that has ended, whose epochs begin anew after that.
+const keepLine = 30 * time.Second
+
 // obeys refuses orders of an epoch that is over. The caller holds mu.
-func (w *Worker) obeys(o *relayproto.Order) *relayproto.Refusal {
-	if r := w.rooms[o.Room]; r != nil && o.Epoch < r.epoch {
+func (w *Worker) obeys(line string, o *relayproto.Order, now time.Time) *relayproto.Refusal {
+	r := w.rooms[line]
+	if r != nil && r.jobs == 0 && now.Sub(r.idle) > keepLine {
+		r.epoch = 0
+	}
+	if r != nil && o.Epoch < r.epoch {
 		return &relayproto.Refusal{Reason: relayproto.Stale, Detail: fmt.Sprintf("epoch %d of the room, known is %d", o.Epoch, r.epoch)}
 	}
 	return nil
 }
 
 // rise takes note of an order's epoch and ends the room's jobs of earlier ones. The caller holds mu.
-func (w *Worker) rise(o *relayproto.Order) {
-	r := w.rooms[o.Room]
+func (w *Worker) rise(line string, o *relayproto.Order) {
+	r := w.rooms[line]
 	if o.Epoch <= r.epoch {
 		return
 	}
 	r.epoch = o.Epoch
 	for other := range w.jobs {
-		if other.room == o.Room && other.epoch < o.Epoch {
+		if other.line == line && other.epoch < o.Epoch {
 			other.finish(relayproto.Refusal{Reason: relayproto.Stale, Detail: fmt.Sprintf("epoch %d of the room has begun", o.Epoch)})
 		}
 	}
@@ -117,7 +134,7 @@ func (w *Worker) reorder(j *running, o *relayproto.Order) (bool, *relayproto.Ref
 	case o.Revision < j.revision:
 		return false, nil
 	}
-	if r := w.obeys(o); r != nil {
+	if r := w.obeys(j.line, o, time.Now()); r != nil {
 		return false, r
 	}
 	if !j.edge.route(j, o) {
@@ -125,7 +142,7 @@ func (w *Worker) reorder(j *running, o *relayproto.Order) (bool, *relayproto.Ref
 	}
 	j.epoch, j.revision, j.tracks = o.Epoch, o.Revision, tracksOf(o)
 	j.load.expect(estimate(o), time.Now())
-	w.rise(o)
+	w.rise(j.line, o)
 	return true, nil
 }
 
@@ -142,7 +159,11 @@ func (w *Worker) release(j *running) {
 	taken, dropped := j.queue.counts()
 	w.mu.Lock()
 	delete(w.jobs, j)
-	w.rooms[j.room].jobs--
+	if r := w.rooms[j.line]; r.jobs == 1 {
+		r.jobs, r.idle = 0, time.Now()
+	} else {
+		r.jobs--
+	}
 	w.to += taken
 	w.from += j.sent.Load()
 	w.lost += dropped

@@ -17,6 +17,7 @@ type running struct {
 	worker   *Worker
 	edge     *edge
 	id, room string
+	line     string // of epochs
 	kind     relayproto.JobKind
 	queue    *queue        // packets to the process
 	sent     atomic.Uint64 // packets from it that were its own to send

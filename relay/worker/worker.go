@@ -48,7 +48,9 @@ type Options struct {
 	Cores    float64            // how much of the machine jobs may use, at most; 0: Capacity
 	Jobs     int                // at a time; 0: JobsPerCore for each core
 	Memory   int64              // of one job, in bytes: one that holds more is ended as if it had crashed; 0: DefaultMemory
-	Log      *slog.Logger
+	// Command answers a command of an edge (relayproto.Message); nil: there are none.
+	Command func(edge string, body []byte) []byte
+	Log     *slog.Logger
 }
 
 // Stats is a snapshot; counters rise from New on.
@@ -83,22 +85,24 @@ type Worker struct {
 	strays atomic.Uint64 // packets of edges that nobody wanted
 	wild   atomic.Uint64 // packets of jobs that could not be sent, or were not theirs to send
 
-	mu      sync.Mutex // guards the fields below
-	jobs    map[*running]bool
-	rooms   map[string]*room
-	links   int
-	own     load // this process itself
-	started uint64
-	crashed uint64
-	refused map[relayproto.Reason]uint64
+	mu       sync.Mutex // guards the fields below
+	draining bool
+	jobs     map[*running]bool
+	rooms    map[string]*room // by line of epochs
+	links    int
+	own      load // this process itself
+	started  uint64
+	crashed  uint64
+	refused  map[relayproto.Reason]uint64
 	// Packets of jobs that have ended: to them, from them, and those that they were too slow for.
 	to, from, lost uint64
 }
 
-// room is what is remembered of one: of those without a job, until there are too many.
+// room is what is remembered of a line of epochs: of those without a job for a while, and until there are too many.
 type room struct {
 	epoch uint64
 	jobs  int
+	idle  time.Time // since when it has none
 }
 
 // New starts to serve the edges of the cluster on the socket.
@@ -283,7 +287,16 @@ func (w *Worker) serve(ctx context.Context, e *edge, c call) {
 	if err != nil {
 		return // nothing was ordered
 	}
-	order, err := readOrder(text)
+	order, command, err := readFirst(text)
+	if command != nil && w.opts.Command != nil {
+		if text, err := relayproto.Encode(relayproto.Message{Answer: w.opts.Command(e.name, command)}); err == nil {
+			_ = c.Send(text)
+		}
+		return
+	}
+	if err == nil && order == nil {
+		err = errors.New("worker: not an order")
+	}
 	if err != nil {
 		w.refuse(e, c, "", relayproto.Refusal{Reason: relayproto.BadOrder, Detail: err.Error()})
 		return
@@ -299,6 +312,12 @@ func (w *Worker) serve(ctx context.Context, e *edge, c call) {
 	}
 }
 
+// readFirst reads the message that a call begins with.
+func readFirst(text []byte) (*relayproto.Order, []byte, error) {
+	m, err := relayproto.Decode(text)
+	return m.Order, m.Command, err
+}
+
 func readOrder(text []byte) (*relayproto.Order, error) {
 	m, err := relayproto.Decode(text)
 	switch {
@@ -308,6 +327,19 @@ func readOrder(text []byte) (*relayproto.Order, error) {
 		return nil, errors.New("worker: not an order")
 	}
 	return m.Order, nil
+}
+
+// Drain says whether the worker is to take nothing new. What it does is given back then: the edges take it elsewhere.
+func (w *Worker) Drain(on bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.draining = on
+	if !on {
+		return
+	}
+	for j := range w.jobs {
+		j.finish(relayproto.Refusal{Reason: relayproto.ShuttingOff, Detail: "the relay drains"})
+	}
 }
 
 // refuse tells the edge, which may be gone.
