@@ -19,6 +19,7 @@ type fakes struct {
 	open      atomic.Int64  // codecs that were not closed
 	encodings atomic.Int64  // packets of sound that were encoded
 	decoded   atomic.Int64  // pictures
+	corrupt   atomic.Int64  // frames that could not be decoded
 	slow      time.Duration // what encoding a picture takes
 	strict    bool          // only what is fake is there
 
@@ -133,6 +134,7 @@ func (d *rawDecoder) Decode(b []byte) (*codec.Picture, error) {
 	}
 	number := binary.LittleEndian.Uint32(b[10:])
 	if key := b[0]&1 == 0; !key && number != d.next || len(b) != rawHeader+w*h+2*((w+1)/2)*((h+1)/2) {
+		d.f.corrupt.Add(1)
 		return nil, codec.ErrCorrupt
 	}
 	d.next = number + 1

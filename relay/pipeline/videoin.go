@@ -250,16 +250,19 @@ func (v *videoIn) push(it jitter.VideoItem) {
 		v.parts = parts
 	}
 	frame, err := v.parts.Push(payload.Packet{Timestamp: it.TS, Marker: it.Marker, Missing: it.Missing > 0, Payload: v.payload})
+	if err != nil {
+		if frame.Data != nil && frame.Timestamp != it.TS { // it is from before what was lost
+			v.hold(frame)
+			frame.Data = nil
+		}
+		if v.held.Data != nil {
+			v.decode()
+		}
+		v.needKey("")
+	}
 	if frame.Data != nil {
 		v.hold(frame)
 	}
-	if err == nil {
-		return
-	}
-	if v.held.Data != nil { // it is from before what was lost
-		v.decode()
-	}
-	v.needKey("")
 }
 
 // needKey drops everything up to the next key frame, and has one asked for. why is the reason, if it is to be told.
