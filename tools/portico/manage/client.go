@@ -144,6 +144,11 @@ func (c *Client) CreateToken(ctx context.Context, room, user, role string, at Pl
 	return string(text), err
 }
 
+// Cluster is how the cluster is, as JSON. Only the super service may ask.
+func (c *Client) Cluster(ctx context.Context) ([]byte, error) {
+	return c.do(ctx, http.MethodGet, "/v1/cluster", jsonvalue.Value{})
+}
+
 // Find is the id of a room given by id or by name; a name that several rooms have is an error that lists their ids.
 func (c *Client) Find(ctx context.Context, room string) (string, error) {
 	if _, err := hex.DecodeString(room); err == nil && len(room) == 24 {
