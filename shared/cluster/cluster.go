@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -38,7 +39,9 @@ type Config struct {
 	// Notify is told what happens to the other nodes, from one goroutine, one at a time and in order. It may call the Cluster, except
 	// Leave and Close. What it has been told of is in Nodes already. Nil: nobody asks.
 	Notify func(Event)
-	Log    *slog.Logger
+	// SaveKeys keeps the ring for the next start; its error keeps the ring from changing. Nil: it is not kept.
+	SaveKeys func(keys [][]byte) error
+	Log      *slog.Logger
 }
 
 // Node is a node of the cluster as gossip tells.
@@ -93,8 +96,9 @@ type Cluster struct {
 	present   map[string]struct{} // names that memberlist has as alive
 	refused   []refusal
 	reported  map[string]struct{}
-	cleared   time.Time // when reported was
-	contested bool      // others have this node's name at another address
+	cleared   time.Time       // when reported was
+	contested bool            // others have this node's name at another address
+	gone      map[string]bool // addresses of nodes that said they would go, since runJoin looked last
 	closed    bool
 
 	closing sync.Mutex // one Leave or Close at a time
@@ -106,6 +110,7 @@ func New(cfg Config) (*Cluster, error) {
 	c := &Cluster{
 		cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), publish: make(chan struct{}, 1), self: cfg.Self,
 		notes: map[string]note{}, present: map[string]struct{}{}, reported: map[string]struct{}{}, cleared: time.Now(),
+		gone: map[string]bool{},
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
@@ -126,7 +131,7 @@ func New(cfg Config) (*Cluster, error) {
 	}
 	if c.list, err = memberlist.Create(mc); err != nil {
 		_ = c.dialer.Shutdown()
-		return nil, fmt.Errorf("gossip at %s: %w", cfg.Bind, err)
+		return nil, &ListenError{Addr: cfg.Bind, Err: err}
 	}
 	c.own = c.list.LocalNode().Address()
 	c.setNodes(nil)
@@ -169,7 +174,6 @@ func (c *Cluster) settings() (*memberlist.Config, error) {
 	if mc.BindAddr, mc.BindPort, err = hostPort(cfg.Bind); err != nil {
 		return nil, fmt.Errorf("address for gossip: %w", err)
 	}
-	mc.AdvertisePort = mc.BindPort
 	if cfg.Advertise != "" {
 		if mc.AdvertiseAddr, mc.AdvertisePort, err = hostPort(cfg.Advertise); err != nil {
 			return nil, fmt.Errorf("address where others reach gossip: %w", err)
@@ -179,11 +183,38 @@ func (c *Cluster) settings() (*memberlist.Config, error) {
 		BindAddrs: []string{mc.BindAddr}, BindPort: mc.BindPort, Logger: mc.Logger,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("gossip at %s: %w", cfg.Bind, err)
+		return nil, &ListenError{Addr: cfg.Bind, Err: errnoOf(err)}
+	}
+	if mc.BindPort == 0 {
+		mc.BindPort = sockets.GetAutoBindPort()
+	}
+	if mc.AdvertisePort == 0 {
+		mc.AdvertisePort = mc.BindPort
 	}
 	c.dialer = newDialer(sockets, true)
 	mc.Transport = c.dialer
 	return mc, nil
+}
+
+// ListenError tells that the socket for gossip cannot be had.
+type ListenError struct {
+	Addr string
+	Err  error // of the system, where that is known
+}
+
+func (e *ListenError) Error() string { return "gossip at " + e.Addr + ": " + e.Err.Error() }
+
+// Unwrap gives Err.
+func (e *ListenError) Unwrap() error { return e.Err }
+
+// errnoOf finds the system's error in the text that memberlist makes of it.
+func errnoOf(err error) error {
+	for _, errno := range []syscall.Errno{syscall.EADDRINUSE, syscall.EADDRNOTAVAIL, syscall.EACCES, syscall.EPERM} {
+		if strings.Contains(err.Error(), errno.Error()) {
+			return errno
+		}
+	}
+	return err
 }
 
 func hostPort(text string) (string, int, error) {

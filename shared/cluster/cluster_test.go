@@ -334,6 +334,35 @@ func TestLeaveAlone(t *testing.T) {
 }
 
 // What says nothing that can be understood, or lies about who it is, stays outside.
+// A node that said it would go is not looked for, whenever it goes between two looks.
+func TestLeaveIsNoLoss(t *testing.T) {
+	for at := range 10 {
+		bubble(t, func(t *testing.T) {
+			var net clustertest.Network
+			quick := func(c *Config) { c.Profile = Local }
+			var list []*member
+			for i := range 3 {
+				list = append(list, start(t, &net, list[:min(i, 1)], quick, meta(fmt.Sprint("n-", i), 1)))
+			}
+			until(t, time.Minute, "the cluster", full(list, 3))
+			time.Sleep(time.Duration(at) * Local.rejoin() / 10)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if err := list[2].Leave(ctx); err != nil {
+				t.Fatal(err)
+			}
+			list[2].Close()
+			until(t, time.Minute, "its end", full(list[:2], 2))
+			time.Sleep(30 * time.Second)
+			for _, m := range list[:2] {
+				if m.warnings("not reached")+m.warnings("is gone") > 0 {
+					t.Errorf("%s looks for who has left: %s", m.Self().ID, &m.logs)
+				}
+			}
+		})
+	}
+}
+
 func TestHostile(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		var net clustertest.Network

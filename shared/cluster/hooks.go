@@ -165,11 +165,28 @@ func (c *Cluster) runEvents(ctx context.Context) {
 		for _, name := range order {
 			events = append(events, compare(known, name, notes[name])...)
 		}
+		c.parted(events)
 		c.setNodes(known)
 		for _, e := range events {
 			c.report(e)
 			if c.cfg.Notify != nil && ctx.Err() == nil {
 				c.cfg.Notify(e)
+			}
+		}
+	}
+}
+
+// parted notes who has gone as they said, before the list lacks them: they are not looked for.
+func (c *Cluster) parted(events []Event) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, e := range events {
+		switch e := e.(type) {
+		case Joined:
+			delete(c.gone, e.Node.Gossip)
+		case Left:
+			if e.Said && len(c.gone) < maxLost {
+				c.gone[e.Node.Gossip] = true
 			}
 		}
 	}

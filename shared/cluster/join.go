@@ -70,8 +70,17 @@ func (c *Cluster) runJoin(ctx context.Context) {
 // compare notes who is gone, unless it said so, and who is back.
 func (s *seeker) compare(before, nodes []Node, now time.Time) {
 	here := addresses(nodes)
+	said := map[string]bool{}
+	s.c.mu.Lock()
+	for a := range s.c.gone {
+		if !here[a] {
+			said[a] = true
+			delete(s.c.gone, a)
+		}
+	}
+	s.c.mu.Unlock()
 	for _, n := range before {
-		if !here[n.Gossip] && n.State != Leaving && len(s.lost) < maxLost {
+		if !here[n.Gossip] && n.State != Leaving && !said[n.Gossip] && len(s.lost) < maxLost {
 			s.lost[n.Gossip] = now
 		}
 	}

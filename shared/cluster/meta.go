@@ -79,8 +79,10 @@ const (
 	ForLinks   Use = 1 + iota // node links, host:port, QUIC
 	ForClients                // the portal, host:port, HTTP
 	ForSecure                 // the portal, host:port, HTTPS
-	ForSTUN                   // host:port, UDP and TCP, TURN too
+	ForSTUN                   // host:port, UDP, TURN too
 	ForTURNS                  // host:port, TURN over TLS
+	ForTURN                   // host:port, TURN over TCP
+	ForData                   // the portal's data streams, a URL
 )
 
 // Address is one address of a node.

@@ -1,11 +1,13 @@
 package cluster
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -78,6 +80,16 @@ func ParseKey(text string) ([]byte, error) {
 	return key, nil
 }
 
+// FormatKey writes a key as ParseKey reads it.
+func FormatKey(key []byte) string { return base64.StdEncoding.EncodeToString(key) }
+
+// NewKey makes a key.
+func NewKey() []byte {
+	key := make([]byte, KeySize)
+	_, _ = rand.Read(key) // never fails
+	return key
+}
+
 // KeyName is what a key is called where it must not be shown.
 func KeyName(key []byte) string {
 	sum := sha256.Sum256(append([]byte("portico gossip key\x00"), key...))
@@ -86,8 +98,8 @@ func KeyName(key []byte) string {
 
 // KeyInfo is one key of the ring.
 type KeyInfo struct {
-	Name  string // KeyName
-	InUse bool   // what this node sends is encrypted with it
+	Name  string `json:"name"`  // KeyName
+	InUse bool   `json:"inUse"` // what this node sends is encrypted with it
 }
 
 // Keys lists the keys this node understands.
@@ -103,7 +115,7 @@ func (c *Cluster) Keys() []KeyInfo {
 // only for the last one; with two, the one not in use is the last.
 const maxKeys = 2
 
-// AddKey has the node understand another key. It fails with ErrKeys when there are two already.
+// AddKey has the node understand another key. It fails with ErrKeys when there are two already, and when the ring cannot be kept.
 func (c *Cluster) AddKey(key []byte) error {
 	c.ringMu.Lock()
 	defer c.ringMu.Unlock()
@@ -113,8 +125,12 @@ func (c *Cluster) AddKey(key []byte) error {
 	if _, err := c.key(KeyName(key)); err == nil {
 		return nil
 	}
-	if len(c.ring.GetKeys()) >= maxKeys {
+	keys := c.ring.GetKeys()
+	if len(keys) >= maxKeys {
 		return ErrKeys
+	}
+	if err := c.keep(append(slices.Clone(keys), key)); err != nil {
+		return err
 	}
 	return c.ring.AddKey(key)
 }
@@ -125,6 +141,15 @@ func (c *Cluster) UseKey(name string) error {
 	defer c.ringMu.Unlock()
 	key, err := c.key(name)
 	if err != nil {
+		return err
+	}
+	keys := [][]byte{key}
+	for _, k := range c.ring.GetKeys() {
+		if KeyName(k) != name {
+			keys = append(keys, k)
+		}
+	}
+	if err := c.keep(keys); err != nil {
 		return err
 	}
 	return c.ring.UseKey(key)
@@ -141,7 +166,18 @@ func (c *Cluster) RemoveKey(name string) error {
 	if name == KeyName(c.ring.GetPrimaryKey()) {
 		return ErrKeyInUse
 	}
+	if err := c.keep([][]byte{c.ring.GetPrimaryKey()}); err != nil { // there are two at the most
+		return err
+	}
 	return c.ring.RemoveKey(key)
+}
+
+// keep has the ring outlive this process, before it changes.
+func (c *Cluster) keep(keys [][]byte) error {
+	if c.cfg.SaveKeys == nil {
+		return nil
+	}
+	return c.cfg.SaveKeys(keys)
 }
 
 func (c *Cluster) key(name string) ([]byte, error) {

@@ -8,6 +8,8 @@
 //	portico://edge/east-1
 //
 // Nothing can be taken back: a node whose key was stolen is shut out by making a new authority and issuing for all others again.
+//
+// With its certificate a node gets the cluster's Secret, which all have in common.
 package identity
 
 import (
@@ -18,6 +20,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 )
@@ -35,15 +38,51 @@ var (
 	ErrNoNode  = errors.New("the certificate does not say a node's role and name")
 )
 
-// Files are where a node finds its identity: the section cluster of its settings.
+// Files are where a node finds its identity: a part of the section cluster of its settings.
 type Files struct {
-	CA   string `toml:"ca_file" doc:"Certificate of the cluster's authority, PEM. portico cluster issue makes this file and the two below. Empty, all three: the node is in no cluster."`
-	Cert string `toml:"cert_file" doc:"Certificate of this node, PEM."`
-	Key  string `toml:"key_file" doc:"Private key of the certificate, PEM without a password."`
+	Folder string `toml:"folder" doc:"Folder that portico cluster issue made for this node, brought here: in it are the four files below, which need not be set then. Empty, and the files too: the node is in no cluster."`
+	CA     string `toml:"ca_file" doc:"Certificate of the cluster's authority, PEM."`
+	Cert   string `toml:"cert_file" doc:"Certificate of this node, PEM."`
+	Key    string `toml:"key_file" doc:"Private key of the certificate, PEM without a password."`
+	Secret string `toml:"secret_file" doc:"The cluster's secret, the same on all nodes, from which the keys are derived that they have in common. Without it the node does not gossip: it then knows only the nodes that its settings name."`
 }
 
 // None tells that nothing is set: the node is in no cluster.
 func (f Files) None() bool { return f == Files{} }
+
+// Whole tells that everything is set that Load needs, one by one or by the folder.
+func (f Files) Whole() bool {
+	f = f.filled()
+	return f.CA != "" && f.Cert != "" && f.Key != ""
+}
+
+// SecretFile is the file of the cluster's secret; empty when there is none.
+func (f Files) SecretFile() string { return f.filled().Secret }
+
+// GossipKeysFile is where a node keeps the keys of gossip once they are no longer derived from the secret: in its folder, or
+// beside its key.
+func (f Files) GossipKeysFile() string {
+	if f.Folder != "" {
+		return filepath.Join(f.Folder, gossipKeysFile)
+	}
+	return filepath.Join(filepath.Dir(f.Key), gossipKeysFile)
+}
+
+// filled names the files of the folder where none is named.
+func (f Files) filled() Files {
+	if f.Folder == "" {
+		return f
+	}
+	for _, n := range []struct {
+		file *string
+		name string
+	}{{&f.CA, caFile}, {&f.Cert, nodeFile}, {&f.Key, nodeKeyFile}, {&f.Secret, secretFile}} {
+		if *n.file == "" {
+			*n.file = filepath.Join(f.Folder, n.name)
+		}
+	}
+	return f
+}
 
 // Identity is a node's own. It does not change, and is safe for concurrent use.
 type Identity struct {
@@ -55,6 +94,7 @@ type Identity struct {
 
 // Load reads a node's identity and checks it as another node will. An error is one line that says what to do.
 func Load(f Files) (*Identity, error) {
+	f = f.filled()
 	ca, err := read(f.CA, "the authority's certificate")
 	if err != nil {
 		return nil, err

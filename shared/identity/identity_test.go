@@ -28,7 +28,7 @@ func TestInitIssueLoad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := Load(files)
+	id, err := Load(Files{Folder: files.Folder})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,6 +92,7 @@ func TestLoadFaults(t *testing.T) {
 		"the certificate does not say a node's role": func(f *Files) { f.Cert, f.Key = filepath.Join(dir, caFile), filepath.Join(dir, caKeyFile) },
 	} {
 		f := files
+		f.Folder = "" // which would name what is missing
 		spoil(&f)
 		if id, err := Load(f); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%s: %v, %v", want, id, err)

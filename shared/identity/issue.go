@@ -19,13 +19,15 @@ import (
 	"time"
 )
 
-// Files of the authority in its folder, and of a node in the folder nodes/NAME below.
+// Files of the authority in its folder, and of a node in the folder nodes/NAME below; the secret and the keys of gossip are in both.
 const (
-	caFile      = "ca.pem"
-	caKeyFile   = "ca-key.pem"
-	nodesFolder = "nodes"
-	nodeFile    = "node.pem"
-	nodeKeyFile = "node-key.pem"
+	caFile         = "ca.pem"
+	caKeyFile      = "ca-key.pem"
+	nodesFolder    = "nodes"
+	nodeFile       = "node.pem"
+	nodeKeyFile    = "node-key.pem"
+	secretFile     = "secret"
+	gossipKeysFile = "gossip-keys"
 )
 
 // How long what is made is valid. It begins a little in the past, for nodes whose clocks are behind.
@@ -38,8 +40,8 @@ const (
 // ErrExists is of an authority or a node that would be overwritten.
 var ErrExists = errors.New("there is one already")
 
-// Init makes the cluster's authority in a folder, which it makes too. It fails with ErrExists when one is there. All files are
-// readable by this user only; the key never leaves the folder.
+// Init makes the cluster's authority and its secret in a folder, which it makes too. It fails with ErrExists when an authority is
+// there. All files are readable by this user only; the authority's key never leaves the folder.
 func Init(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
@@ -60,11 +62,29 @@ func Init(dir string) error {
 	if err := write(filepath.Join(dir, caKeyFile), key, false); err != nil {
 		return err
 	}
+	if _, err := secretOf(dir); err != nil {
+		return err
+	}
 	return write(filepath.Join(dir, caFile), certPEM(made.Leaf), false)
 }
 
-// Issue makes a node's certificate and key with the authority in dir, as files in a folder of their own there: what has to be brought
-// to the node, and nothing else. It fails with ErrExists when the name has been given, unless it shall replace those files, which is
+// secretOf reads the secret of a cluster, and makes it first where there is none yet.
+func secretOf(dir string) (Secret, error) {
+	file := filepath.Join(dir, secretFile)
+	if _, err := os.Lstat(file); errors.Is(err, fs.ErrNotExist) {
+		if err := write(file, NewSecret().text(), false); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+	}
+	return LoadSecret(file)
+}
+
+// AuthorityKeysFile is where the authority in dir keeps the keys of gossip for nodes that are issued from now on, once they are no
+// longer derived from the secret.
+func AuthorityKeysFile(dir string) string { return filepath.Join(dir, gossipKeysFile) }
+
+// Issue makes a node's certificate and key with the authority in dir, as files in a folder of their own there, with the cluster's
+// secret beside them: what has to be brought to the node, and nothing else. It fails with ErrExists when the name has been given, unless it shall replace those files, which is
 // how a certificate is renewed: the one before stays valid until it expires.
 func Issue(dir, name, role string, replace bool) (Files, error) {
 	switch {
@@ -78,7 +98,7 @@ func Issue(dir, name, role string, replace bool) (Files, error) {
 		return Files{}, err
 	}
 	folder := filepath.Join(dir, nodesFolder, name)
-	files := Files{CA: filepath.Join(folder, caFile), Cert: filepath.Join(folder, nodeFile), Key: filepath.Join(folder, nodeKeyFile)}
+	files := Files{Folder: folder}.filled()
 	if _, err := os.Lstat(files.Cert); !replace && !errors.Is(err, fs.ErrNotExist) {
 		return Files{}, cmp.Or(err, fmt.Errorf("%s: %w", files.Cert, ErrExists))
 	}
@@ -90,18 +110,30 @@ func Issue(dir, name, role string, replace bool) (Files, error) {
 	if err != nil {
 		return Files{}, err
 	}
+	secret, err := secretOf(dir)
+	if err != nil {
+		return Files{}, err
+	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return Files{}, err
 	}
-	for _, f := range []struct {
+	list := []struct {
 		name string
 		data []byte
-	}{{files.CA, certPEM(authority.Leaf)}, {files.Key, key}, {files.Cert, certPEM(made.Leaf)}} {
+	}{{files.CA, certPEM(authority.Leaf)}, {files.Secret, secret.text()}, {files.Key, key}, {files.Cert, certPEM(made.Leaf)}}
+	for _, f := range list {
 		if err := write(f.name, f.data, true); err != nil {
 			return Files{}, err
 		}
 	}
-	return files, nil
+	keys, err := os.ReadFile(AuthorityKeysFile(dir))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return files, nil
+	case err != nil:
+		return Files{}, err
+	}
+	return files, write(files.GossipKeysFile(), keys, true)
 }
 
 // Ephemeral gives identities of an authority that is made for them and forgotten: one for each role given, in that order, called
@@ -200,6 +232,9 @@ func keyPEM(key crypto.PrivateKey) ([]byte, error) {
 	}
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), nil
 }
+
+// WriteFile puts a file in place at once, in the place of one that is there, readable by this user only.
+func WriteFile(file string, data []byte) error { return write(file, data, true) }
 
 // write puts a file in place at once, readable by this user only: a reader sees the one before or the new one. Without replace it
 // fails when there is one.

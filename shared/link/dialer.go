@@ -28,6 +28,7 @@ type Dialer struct {
 
 // node is one that is kept. The Dialer's mu guards it.
 type node struct {
+	cancel  context.CancelFunc
 	link    *Link         // nil while there is none
 	err     error         // of the last attempt, while the next one waits its turn
 	changed chan struct{} // closed with the next change of the two
@@ -47,8 +48,10 @@ func (d *Dialer) Get(ctx context.Context, address string) (*Link, error) {
 		d.mu.Lock()
 		n := d.nodes[address]
 		if n == nil {
-			n = &node{changed: make(chan struct{})}
-			if d.tasks.Go(func(ctx context.Context) { d.keep(ctx, address, n) }) != nil {
+			ctx, cancel := context.WithCancel(d.tasks.Context())
+			n = &node{cancel: cancel, changed: make(chan struct{})}
+			if d.tasks.Go(func(context.Context) { d.keep(ctx, address, n) }) != nil {
+				cancel()
 				d.mu.Unlock()
 				return nil, ErrClosed
 			}
@@ -74,6 +77,16 @@ func (d *Dialer) Get(ctx context.Context, address string) (*Link, error) {
 	}
 }
 
+// Forget ends the Link to an address and the attempts at it. Who waits for it in Get begins anew.
+func (d *Dialer) Forget(address string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if n := d.nodes[address]; n != nil {
+		delete(d.nodes, address)
+		n.cancel()
+	}
+}
+
 func (d *Dialer) set(n *node, link *Link, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -84,6 +97,8 @@ func (d *Dialer) set(n *node, link *Link, err error) {
 
 // keep dials a node again and again.
 func (d *Dialer) keep(ctx context.Context, address string, n *node) {
+	defer n.cancel()
+	defer d.set(n, nil, nil)
 	log := d.options.Log.With("address", address)
 	pause, said := minPause, ""
 	for ctx.Err() == nil {

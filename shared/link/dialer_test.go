@@ -164,3 +164,25 @@ func TestListenerClose(t *testing.T) {
 		t.Error("a closed listener accepts")
 	}
 }
+
+// What is forgotten ends, and can be asked for anew.
+func TestDialerForgets(t *testing.T) {
+	ids := identities(t, identity.Edge, identity.Relay)
+	l := listen(t, ids[1], Options{})
+	address := l.Addr().String()
+	d := NewDialer(ids[0], calm(Options{}))
+	defer d.Close()
+	first, err := d.Get(patient(t), address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := accepted(t, l)
+	d.Forget("127.0.0.1:1") // it knows nothing of it
+	d.Forget(address)
+	wait(t, first.Done(), "the end of the link")
+	wait(t, theirs.Done(), "the end on the other side")
+	again, err := d.Get(patient(t), address)
+	if err != nil || again == first || again.Err() != nil {
+		t.Errorf("%v, %v", again, err)
+	}
+}

@@ -2,7 +2,8 @@
 // each other media.
 //
 // Both sides show a certificate of the cluster's own authority (package identity), by TLS 1.3 alone, and speak the version of this
-// format that ALPN names, "portico-link/1":
+// format that ALPN names, "portico-link/1". They speak QUIC version 2 (RFC 9369), and the connection ids of who listens begin with a 1 bit:
+// so a port that browsers use too knows a link by each of its packets (package udpdoor).
 //
 //	bidirectional streams        a Call each: messages of a 32-bit length, big-endian, and so many bytes
 //	datagrams (RFC 9221)         a flow id, a variable-length integer (RFC 9000 section 16), then one packet
@@ -234,8 +235,11 @@ func explain(err error) error {
 		slow      *quic.HandshakeTimeoutError
 		transport *quic.TransportError
 		app       *quic.ApplicationError
+		version   *quic.VersionNegotiationError
 	)
 	switch {
+	case errors.As(err, &version):
+		return fmt.Errorf("%w: the peer does not speak version 2 of QUIC: it is no node", ErrRefused)
 	case errors.As(err, &idle), errors.As(err, &slow):
 		return ErrLost
 	case errors.As(err, &app):

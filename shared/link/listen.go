@@ -2,6 +2,7 @@ package link
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"maps"
@@ -50,7 +51,10 @@ func Listen(conn net.PacketConn, id *identity.Identity, o Options) (*Listener, e
 		id: id, options: &o, conn: conn, accepted: make(chan *Link, acceptQueue),
 		links: map[*Link]bool{}, refusals: map[string]time.Time{}, tasks: task.NewGroup(context.Background(), nil),
 	}
-	l.transport = &quic.Transport{Conn: wrap(conn), VerifySourceAddress: func(net.Addr) bool { return l.pending.Load() > askPending }}
+	l.transport = &quic.Transport{
+		Conn: wrap(conn), ConnectionIDGenerator: ids{},
+		VerifySourceAddress: func(net.Addr) bool { return l.pending.Load() > askPending },
+	}
 	config := tlsConfig(id)
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if !slices.Contains(hello.SupportedProtos, alpn) { // TLS refuses it after this, and tells nobody here
@@ -68,6 +72,20 @@ func Listen(conn net.PacketConn, id *identity.Identity, o Options) (*Listener, e
 	_ = l.tasks.Go(l.run)
 	return l, nil
 }
+
+// ids makes connection ids that begin with a 1 bit.
+type ids struct{}
+
+// GenerateConnectionID implements quic.ConnectionIDGenerator.
+func (ids) GenerateConnectionID() (quic.ConnectionID, error) {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[0] |= 0x80
+	return quic.ConnectionIDFromBytes(b[:]), nil
+}
+
+// ConnectionIDLen implements quic.ConnectionIDGenerator.
+func (ids) ConnectionIDLen() int { return 6 }
 
 // Addr is that of the socket.
 func (l *Listener) Addr() net.Addr { return l.conn.LocalAddr() }

@@ -56,7 +56,7 @@ func tlsConfig(id *identity.Identity) *tls.Config {
 
 func quicConfig(o *Options) *quic.Config {
 	return &quic.Config{
-		Versions:              []quic.Version{quic.Version1},
+		Versions:              []quic.Version{quic.Version2},
 		HandshakeIdleTimeout:  handshakeTimeout,
 		MaxIdleTimeout:        o.DeadAfter,
 		KeepAlivePeriod:       min(keepAlive, o.DeadAfter/2),

@@ -8,14 +8,14 @@ import (
 
 // Name is a node in one of its lives.
 type Name struct {
-	ID   string
-	Boot uint64 // grows with each start of the node
+	ID   string `json:"id"`
+	Boot uint64 `json:"boot"` // grows with each start of the node
 }
 
 // Epoch is a claim on a room. The zero Epoch is none, and lower than all others.
 type Epoch struct {
-	Number uint64
-	Home   Name
+	Number uint64 `json:"number"`
+	Home   Name   `json:"home"`
 }
 
 // Zero tells that it is none.

@@ -249,7 +249,7 @@ func (s *Seat) evidence(e Epoch) {
 			return
 		}
 		s.raise(e)
-		s.gone = true
+		s.unheard()
 		if s.mode == following {
 			s.orphan()
 		}

@@ -67,6 +67,8 @@ type Seat struct {
 	summoned  string   // seeking: whom it has summoned
 	preferred string   // seeking: whom to summon, though the hash may name another
 	avoid     map[string]bool
+	answered  bool // seeking, claiming: another anchor has
+	cut       bool // the same: there was none to ask, or one was lost meanwhile
 
 	followers map[string]time.Duration // leading, claiming: when each was last heard
 	wanted    time.Duration            // leading: when the room was last wanted
@@ -113,6 +115,9 @@ func (s *Seat) Handle(event Event, now time.Duration) []Effect {
 		if e.ID != s.cfg.Self.ID {
 			s.lost[e.ID] = true
 			s.viewChanged()
+			if s.edge(e.ID) == nil {
+				delete(s.lost, e.ID) // when gossip knows it again, nobody may say that it is healed
+			}
 		}
 	case Healed:
 		delete(s.lost, e.ID)
@@ -203,15 +208,18 @@ func (s *Seat) viewChanged() {
 	case following:
 		s.checkHome()
 	case seeking, claiming:
+		asked := len(s.pending)
 		s.pending = slices.DeleteFunc(s.pending, func(id string) bool { return !s.usable(id) })
+		s.cut = s.cut || len(s.pending) < asked
 		s.settle()
 	}
 }
 
-// settle goes on when nobody is left to wait for.
+// settle goes on when nobody is left to wait for. A node that has no way to any other anchor waits all the same: one that was suspended
+// finds its links lost, and has them again a moment later.
 func (s *Seat) settle() {
 	switch {
-	case len(s.pending) > 0:
+	case len(s.pending) > 0, s.cut && !s.answered && s.now < s.due:
 	case s.mode == claiming:
 		s.lead(s.claim)
 	case s.mode == seeking && !s.pausing && s.summoned == "":
@@ -246,6 +254,10 @@ func (s *Seat) tick() {
 		s.send(s.top.Home.ID, Enrol{Epoch: s.top})
 		s.due = s.now + s.cfg.Timing.Beat
 	case claiming:
+		if s.mended() {
+			s.seek()
+			return
+		}
 		// Whoever has not answered is out of reach: this part works on with a home of its own.
 		s.lead(s.claim)
 	case seeking:
@@ -253,6 +265,10 @@ func (s *Seat) tick() {
 			if s.summoned != "" {
 				s.avoid[s.summoned] = true
 			}
+			s.ask()
+			return
+		}
+		if s.mended() {
 			s.ask()
 			return
 		}
@@ -277,11 +293,12 @@ func (s *Seat) receive(from Name, message Message) {
 		s.judge(from, m)
 	case Claimed:
 		if s.mode == claiming && m.Epoch == s.claim {
+			s.answered = s.answered || from.ID != s.cfg.Self.ID
 			s.pending = slices.DeleteFunc(s.pending, func(id string) bool { return id == from.ID })
 			s.settle()
 		}
 	case Refused:
-		s.refused(m)
+		s.refused(from, m)
 	case Heartbeat:
 		s.heartbeat(from, m)
 	case Enrol:

@@ -17,17 +17,35 @@ func (s *Seat) seek() {
 func (s *Seat) ask() {
 	s.pausing, s.hidden, s.busy, s.summoned = false, false, false, ""
 	s.due = s.now + s.cfg.Timing.Wait
-	s.pending = s.pending[:0]
-	for _, id := range s.anchors {
-		if s.usable(id) {
-			s.pending = append(s.pending, id)
-		}
-	}
+	s.toAsk()
 	for _, id := range slices.Clone(s.pending) {
 		s.send(id, Ask{Standing: s.top})
 	}
 	s.settle()
 }
+
+// toAsk notes which anchors are asked: those that can be.
+func (s *Seat) toAsk() {
+	s.pending = s.pending[:0]
+	others := 0
+	for _, id := range s.anchors {
+		if s.usable(id) {
+			s.pending = append(s.pending, id)
+		}
+		if id != s.cfg.Self.ID {
+			others++
+		}
+	}
+	s.answered, s.cut = false, others > 0 && !s.anchored()
+}
+
+// anchored tells whether another anchor can be asked.
+func (s *Seat) anchored() bool {
+	return slices.ContainsFunc(s.anchors, func(id string) bool { return id != s.cfg.Self.ID && s.usable(id) })
+}
+
+// mended tells that no other anchor could be asked, and that one can be now.
+func (s *Seat) mended() bool { return s.cut && !s.answered && s.anchored() }
 
 func (s *Seat) pause() {
 	s.pausing, s.summoned = true, ""
@@ -55,6 +73,7 @@ func (s *Seat) told(from Name, m Told) {
 	}
 	if at >= 0 {
 		s.pending = slices.Delete(s.pending, at, at+1)
+		s.answered = s.answered || from.ID != s.cfg.Self.ID
 	}
 	s.busy = s.busy || m.Busy
 	if m.Alive && !m.Standing.Zero() && m.Standing != s.denied {
@@ -156,9 +175,12 @@ func (s *Seat) deny(e Epoch) {
 func (s *Seat) evidenceOf(e Epoch) {
 	if e.Compare(s.top) > 0 {
 		s.raise(e)
-		s.gone = true
+		s.unheard()
 	}
 }
+
+// unheard notes that the home of the highest epoch has given this node no sign of itself. It may live: others hear of it.
+func (s *Seat) unheard() { s.heard, s.gone = s.now-s.cfg.Timing.Lease-1, false }
 
 // startClaim claims the room: highest seen + 1.
 func (s *Seat) startClaim(over Epoch, insist bool) {
@@ -170,12 +192,7 @@ func (s *Seat) startClaim(over Epoch, insist bool) {
 	s.mode = claiming
 	s.summoned = ""
 	s.due = s.now + s.cfg.Timing.Wait
-	s.pending = s.pending[:0]
-	for _, id := range s.anchors {
-		if s.usable(id) {
-			s.pending = append(s.pending, id)
-		}
-	}
+	s.toAsk()
 	for _, id := range slices.Clone(s.pending) {
 		s.send(id, Claim{Epoch: s.claim, Over: over, Insist: insist})
 	}
@@ -212,7 +229,7 @@ func (s *Seat) holds(claimer Name) bool {
 }
 
 // refused is the answer to something this node said under an epoch.
-func (s *Seat) refused(m Refused) {
+func (s *Seat) refused(from Name, m Refused) {
 	s.note(m.Standing)
 	s.note(m.Promised)
 	switch {
@@ -234,7 +251,9 @@ func (s *Seat) refused(m Refused) {
 			s.evidence(m.Standing)
 			return
 		}
-		s.gone = true
+		if s.gone = true; m.Epoch.Home == from {
+			s.deny(m.Epoch) // whatever others have heard of it
+		}
 		s.orphan()
 	}
 }
