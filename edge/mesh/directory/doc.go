@@ -1,0 +1,31 @@
+// Package directory is one node's part in the directory of one room that spans edges: a placement.Seat, which says where the room's
+// home is, and the parts of package roster that go with it. It holds no connection, clock, goroutine or source of chance: events and
+// the time come in, effects go out, so that the same code runs in package mesh, in tests and in a simulator.
+//
+// Make a Room with New for each room that a node hears of, and hand it all events in one order (Handle); carry out the effects in
+// theirs. The effects are valid until the next call. Time is a duration that counts from anywhere and does not go back; Due tells when
+// a placement.Tick is wanted at the latest. Forgettable tells when the Room can be dropped.
+//
+// # Events
+//
+//   - of package placement: View, Lost, Healed, Drain, Tick, and Received for the messages of other seats;
+//   - of the part of the room on this node: Enter, Put, Remove, Note, Sync, and Wish, which says that somebody waits for the home;
+//   - of the calls of the service "room" (meshproto): Called and Heard at the home, Heard at the follower, Ended at both.
+//
+// Commands and admissions are calls of their own. Whoever gets one asks Command, or Admit, and answers.
+//
+// # A follower's call
+//
+// A node that obeys a home dials it (Dial) and says Enrol with the Position of its Copy. The home answers Enrolled, and whether it
+// needs Hearsay. The follower sends that, then a full Update, then its notes that nobody has acknowledged. From then on both send what
+// changes. An Enrol that comes again asks for an Enrolled after everything that the home knows (Sync).
+//
+// A home that is new holds its first Deltas back, for Timing.Wait twice at the most, until the owners that it knows of and that can be
+// reached have announced what they have: what is told then is what is there, and nobody hears twice of anything.
+//
+// # Notes
+//
+// A note goes to the home, from there to those it concerns, is acknowledged by each (Noted), and then to its origin. Until then the
+// origin keeps it, and sends it again to the next home. Whoever receives one counts the notes of each origin, so that none is
+// delivered twice. A node that could not be reached for longer than two leases misses what was said meanwhile.
+package directory
