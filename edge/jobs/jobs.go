@@ -1,6 +1,6 @@
 // Package jobs has relays do what costs more than forwarding: the mixed streams of rooms, and published streams in other forms.
 //
-// It stands beside the forwarding core. Below it are the relays that the settings name, each behind one node link (package link);
+// It stands beside the forwarding core. Below it are the relays that the settings name or the node finds, each behind one node link (package link);
 // above it the rooms, which say what is in a mix (room.Mixers), and the media engine, which asks for each subscription's output when
 // its format has been negotiated (rtc.Converter). A packet of an input leaves the engine by a tap and goes to the relay as a flow of the
 // link; a packet of an output comes back as another flow, and enters the forwarding core as an sfu.Encoding, which subscriptions have
@@ -52,7 +52,10 @@ type Tap interface {
 
 // Options are what New needs.
 type Options struct {
-	Relays   []string // "host:port" of each
+	Relays []string // "host:port" of each; SetRelays adds those that the node finds
+	Region string   // where this edge is
+	// Epoch is that of a room's home, which orders of mixes carry; nil, or 0: the edge's own start, as long as every room is on one edge.
+	Epoch    func(room string) uint64
 	Identity *identity.Identity
 	Media    Media         // not used before the first Open or OpenMixer
 	Linger   time.Duration // how long a job without outputs stays; default 2 s
@@ -89,7 +92,6 @@ func New(o Options) *Jobs {
 	}
 	j := &Jobs{
 		options: o, media: o.Media, log: o.Log, leastOut: leastOut, mixes: make(map[string]*job), transcodes: make(map[string]*job), all: make(map[*job]bool),
-		// A room's home counts its epochs; as long as every room's home is the edge that it is on, the edge's own start does as well.
 		epoch: uint64(time.Now().UnixMilli()),
 	}
 	j.tasks = task.NewGroup(context.Background(), func(p *task.PanicError) {
@@ -134,6 +136,16 @@ func (j *Jobs) Open(c rtc.Conversion) rtc.Output {
 	x.users++
 	_ = x.loop.Post(func() { x.add(h) }) // refused: the job has ended, and the source with it
 	return h
+}
+
+// epochOf is what an order for a room carries; that of a transcoding job has no room, and is compared with this edge's alone.
+func (j *Jobs) epochOf(room string) uint64 {
+	if j.options.Epoch != nil && room != "" {
+		if e := j.options.Epoch(room); e != 0 {
+			return e
+		}
+	}
+	return j.epoch
 }
 
 // release notes that a handle is no more.

@@ -4,13 +4,16 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"portico/shared/identity"
 	"portico/shared/link"
+	"portico/shared/placement"
 	"portico/shared/relayproto"
 )
 
@@ -23,7 +26,16 @@ const (
 	fullTime     = 5 * time.Second // a relay that was full is the last choice for so long
 )
 
-// pool is the relays that the settings name.
+// Relay is a relay that the node has found.
+type Relay struct {
+	Name, Address string // the second is "host:port" of its links
+	Region        string
+	Weight, Load  int      // as placement.Relay has them
+	Draining      bool     // it takes nothing new
+	Codecs        []string // that its jobs can make
+}
+
+// pool is the relays that the settings name, and those that the node finds.
 type pool struct {
 	jobs   *Jobs
 	dialer *link.Dialer
@@ -37,6 +49,10 @@ type pool struct {
 // relay is one that can be asked.
 type relay struct {
 	address string
+	named   bool  // by the settings: it is never forgotten
+	found   bool  // by the node, and not gone since
+	is      Relay // as the node has found it
+	stop    context.CancelFunc
 	port    *port // nil while there is no link
 	why     string
 	fullAt  time.Time
@@ -66,11 +82,106 @@ func newPool(j *Jobs) *pool {
 	p := &pool{jobs: j, changed: make(chan struct{})}
 	p.dialer = link.NewDialer(j.options.Identity, link.Options{Receive: p.receive, Roles: []string{identity.Relay}, Log: j.log})
 	for _, address := range j.options.Relays {
-		r := &relay{address: address, load: make(map[*run]float64)}
-		p.relays = append(p.relays, r)
-		_ = j.tasks.Go(func(ctx context.Context) { p.keep(ctx, r) })
+		p.enter(address).named = true
 	}
 	return p
+}
+
+// SetRelays tells which relays the node finds by now, in place of those that it has found before. One that is not found any more is
+// used as long as its link lasts.
+func (j *Jobs) SetRelays(list []Relay) { j.pool.find(list) }
+
+// Ask sends a relay of that name a command and gives its answer (relayproto.Message). It fails when the relay is not there.
+func (j *Jobs) Ask(ctx context.Context, name string, command []byte) ([]byte, error) {
+	at := j.pool.named(name)
+	if at == nil {
+		return nil, errNoRelay
+	}
+	text, err := relayproto.Encode(relayproto.Message{Command: command})
+	if err != nil {
+		return nil, err
+	}
+	call, err := at.link.Call(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer call.Close()
+	if err := call.Send(text); err != nil {
+		return nil, err
+	}
+	if text, err = call.Receive(ctx); err != nil {
+		return nil, err
+	}
+	m, err := relayproto.Decode(text)
+	if err == nil && m.Answer == nil {
+		err = errors.New("the relay does not understand")
+	}
+	return m.Answer, err
+}
+
+// named is the link to the relay of a name; nil while there is none.
+func (p *pool) named(name string) *port {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.relays {
+		if r.port != nil {
+			if is, _ := r.port.link.Peer(); is == name {
+				return r.port
+			}
+		}
+	}
+	return nil
+}
+
+// enter begins to look for a relay. The mu is held, or nobody knows the pool yet.
+func (p *pool) enter(address string) *relay {
+	r := &relay{address: address, load: make(map[*run]float64)}
+	ctx, cancel := context.WithCancel(p.jobs.tasks.Context())
+	r.stop = cancel
+	p.relays = append(p.relays, r)
+	if p.jobs.tasks.Go(func(context.Context) {
+		defer cancel()
+		p.keep(ctx, r)
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		if !slices.ContainsFunc(p.relays, func(other *relay) bool { return other.address == address }) {
+			p.dialer.Forget(address)
+		}
+	}) != nil {
+		cancel() // it is closing
+	}
+	return r
+}
+
+// find takes over what the node has found.
+func (p *pool) find(list []Relay) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, r := range p.relays {
+		r.found = false
+	}
+	for _, is := range list {
+		at := slices.IndexFunc(p.relays, func(r *relay) bool { return r.address == is.Address })
+		r := (*relay)(nil)
+		if at >= 0 {
+			r = p.relays[at]
+		} else {
+			r = p.enter(is.Address)
+		}
+		r.found, r.is = true, is
+	}
+	p.forget()
+}
+
+// forget drops the relays that are neither named nor found, but those that have a link still. The mu is held.
+func (p *pool) forget() {
+	p.relays = slices.DeleteFunc(p.relays, func(r *relay) bool {
+		gone := !r.named && !r.found && r.port == nil
+		if gone {
+			r.stop()
+		}
+		return gone
+	})
 }
 
 func (p *pool) close() { p.dialer.Close() }
@@ -119,6 +230,9 @@ func (p *pool) set(r *relay, x *port, why string) bool {
 		p.changed = make(chan struct{})
 	}
 	r.port, r.why = x, why
+	if x == nil {
+		p.forget()
+	}
 	return news
 }
 
@@ -156,8 +270,11 @@ func (p *pool) pick(except map[*relay]relayproto.Reason) (x *port, changed <-cha
 	if len(up) == 0 {
 		return nil, p.changed, errNoRelay
 	}
+	if best := p.choose(up); best != nil {
+		return best.port, p.changed, nil
+	}
 	full := func(r *relay) int {
-		if time.Since(r.fullAt) < fullTime {
+		if time.Since(r.fullAt) < fullTime || r.found && r.is.Draining {
 			return 1
 		}
 		return 0
@@ -166,6 +283,33 @@ func (p *pool) pick(except map[*relay]relayproto.Reason) (x *port, changed <-cha
 		return cmp.Or(cmp.Compare(full(a), full(b)), cmp.Compare(a.cpu(), b.cpu()))
 	})
 	return best.port, p.changed, nil
+}
+
+// choose takes one of the relays that are up by what the node knows of them, nil when it knows nothing of any that has room. Those that
+// only the settings know are taken for idle ones of no region. The mu is held.
+func (p *pool) choose(up []*relay) *relay {
+	var list []placement.Relay
+	known := false
+	for i, r := range up {
+		if time.Since(r.fullAt) < fullTime {
+			continue
+		}
+		c := placement.Relay{ID: strconv.Itoa(i)}
+		if r.found {
+			known = true
+			c.Region, c.Weight, c.Load, c.Draining = r.is.Region, r.is.Weight, r.is.Load, r.is.Draining
+		}
+		list = append(list, c)
+	}
+	if !known {
+		return nil
+	}
+	choice, err := placement.ChooseRelay(placement.Job{Region: p.jobs.options.Region}, list, rand.IntN)
+	if err != nil {
+		return nil
+	}
+	i, _ := strconv.Atoi(choice.ID) // written above
+	return up[i]
 }
 
 // cpu is how many cores a relay's jobs of ours use. The pool's mu is held.

@@ -140,6 +140,10 @@ func (r *fakeRelay) run(ctx context.Context, l *link.Link, call *link.Call) {
 			break
 		}
 		m, err := relayproto.Decode(raw)
+		if m.Command != nil {
+			j.say(relayproto.Message{Answer: append(append([]byte(`{"said":`), m.Command...), '}')})
+			return
+		}
 		if err != nil || m.Order == nil {
 			r.t.Errorf("no order: %v, %s", err, raw)
 			break

@@ -141,7 +141,7 @@ func (r *run) order() []byte {
 	if r.over {
 		return nil
 	}
-	o := relayproto.Order{Job: r.id, Room: x.room(), Kind: relayproto.Mix, Epoch: x.jobs.epoch, Inputs: r.listInputs(), Outputs: x.listOutputs()}
+	o := relayproto.Order{Job: r.id, Room: x.room(), Kind: relayproto.Mix, Epoch: x.jobs.epochOf(x.room()), Inputs: r.listInputs(), Outputs: x.listOutputs()}
 	o.Resets = uint64(x.mix.Resets)
 	if x.spec == nil {
 		o.Kind = relayproto.Transcode

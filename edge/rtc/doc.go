@@ -14,6 +14,10 @@
 // What a subscription gets may also be made for it: of a published track in another form, or for a feed, which has no media of its own
 // (making.go, feed.go). The Converter that does it takes what it needs by taps (tap.go). See package jobs.
 //
+// A publication may also be on another edge (remote.go): its tracks are had like those published here, and brought by a way of their own
+// (intake.go) while somebody wants them. When its participant moves from one edge to another, what is fed by it goes over (inherit.go). See
+// package cascade.
+//
 // All transports share one UDP port, and a TCP port for clients that UDP does not reach. A transport's negotiation runs on a task.Loop
 // of its own, which also makes its calls of Events; what several transports share (which session, track and mid is whose) is under one
 // short lock of the Engine.

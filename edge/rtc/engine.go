@@ -44,6 +44,8 @@ type Engine struct {
 	tracks       map[string]*published
 	selectors    selectors
 	feeds        map[string]*published
+	remotes      map[string]*Remote  // by publication
+	heirs        map[*published]bool // that wait for their first picture to take over from their forebears
 	taps         map[*Tap]bool
 	totals       Stats        // of what has ended
 	senders      []*transport // those that send
@@ -56,7 +58,8 @@ func New(config Config) (*Engine, error) {
 		config: config, log: config.Log, started: time.Now(), logs: quiet{logging.Pion(config.Log)},
 		transports: make(map[string]*transport), running: make(map[*transport]bool), participants: make(map[string]map[*transport]bool),
 		sessions: make(map[string]*session), tracks: make(map[string]*published),
-		feeds: make(map[string]*published), taps: make(map[*Tap]bool),
+		feeds: make(map[string]*published), taps: make(map[*Tap]bool), remotes: make(map[string]*Remote),
+		heirs: make(map[*published]bool),
 	}
 	for _, ip := range config.PublicIPs {
 		if net.ParseIP(ip) == nil {
@@ -130,6 +133,7 @@ func (e *Engine) Close() error {
 		<-t.loop.Done()
 	}
 	e.steerer.close()
+	e.closeRemotes()
 	e.closeTaps()
 	err := e.port.Close()
 	for _, w := range e.workers {
@@ -191,6 +195,11 @@ func (e *Engine) open(s *session, participant, transportID string, isNew bool, e
 		return err
 	}
 	s.enter(t)
+	for _, l := range s.lines {
+		if l.feed != nil {
+			l.feed.hold(e.now())
+		}
+	}
 	return nil
 }
 
@@ -331,6 +340,9 @@ func (e *Engine) SetSubscriptionActive(session string, kind conference.Kind, act
 			if l.kind == kind {
 				l.active = active
 				effects.addActive(l)
+				if l.feed != nil && l.feed.remote != nil {
+					e.steerer.soon() // it may have to be pulled
+				}
 			}
 		}
 	}

@@ -104,7 +104,7 @@ func (l *mline) differs() bool {
 		return false
 	}
 	if !l.adapts && m.Resolution.Width > 0 && m.Resolution.Height > 0 {
-		if width, height := l.feed.encoding.Size(); (conference.Resolution{Width: width, Height: height}) != m.Resolution {
+		if width, height := l.feed.size(); (conference.Resolution{Width: width, Height: height}) != m.Resolution {
 			return true
 		}
 	}

@@ -134,6 +134,7 @@ func (s *session) outcome(verdicts map[*mline]*verdict) string {
 func (s *session) establish(verdicts map[*mline]*verdict, effects *effects) {
 	s.established = true
 	s.timer.Stop()
+	defer s.takeOver(effects)
 	for _, l := range s.lines {
 		v := verdicts[l]
 		if v == nil || v.format == nil {

@@ -100,31 +100,38 @@ type Layer struct {
 func (e *Engine) Quality(publication, subscriber string) (q Quality, ok bool) {
 	now := e.now()
 	e.mu.Lock()
-	s := e.sessions[publication]
-	if s == nil || !s.publishes {
+	s, lines := e.sessions[publication], e.linesOf(publication)
+	if s != nil && !s.publishes || s == nil && lines == nil {
 		e.mu.Unlock()
 		return q, false
 	}
-	t := s.transport
-	q.ID, q.Participant, q.Transport, q.Events = s.id, t.participant, t.id, s.events()
-	for _, l := range s.lines {
-		for _, p := range l.tracks {
-			q.Tracks = append(q.Tracks, p.quality(now))
-		}
+	var t *transport
+	if q.ID = publication; s != nil {
+		t = s.transport
+		q.Participant, q.Transport, q.Events = t.participant, t.id, s.events()
+	} else {
+		q.Participant = e.remotes[publication].spec.Participant
 	}
-	subscriptions := s.subscriptions(subscriber)
+	for _, p := range tracksOf(lines) {
+		q.Tracks = append(q.Tracks, p.quality(now))
+	}
+	subscriptions := subscriptionsOf(lines, subscriber)
 	q.Omitted = max(0, len(subscriptions)-maxQualitySubscriptions)
 	subscriptions = subscriptions[:len(subscriptions)-q.Omitted]
 	for _, sub := range subscriptions {
 		q.Subscriptions = append(q.Subscriptions, sub.quality(now))
 	}
-	for _, ended := range s.gone {
-		if subscriber == "" || subscriber == ended.Participant {
-			q.Ended = append(q.Ended, *ended)
+	if s != nil {
+		for _, ended := range s.gone {
+			if subscriber == "" || subscriber == ended.Participant {
+				q.Ended = append(q.Ended, *ended)
+			}
 		}
 	}
 	e.mu.Unlock()
-	q.Path.Local, q.Path.Remote = t.addresses()
+	if t != nil {
+		q.Path.Local, q.Path.Remote = t.addresses()
+	}
 	for i, sub := range subscriptions {
 		sub.transport.complete(&q.Subscriptions[i], now)
 	}
@@ -146,10 +153,10 @@ func (e *Engine) SubscriptionQuality(session string) (q SubscriptionQuality, ok 
 	return q, true
 }
 
-// subscriptions are those of a publication, or those of one participant among them, in a fixed order. The Engine's mu is held.
-func (s *session) subscriptions(participant string) []*session {
+// subscriptionsOf are those of a publication's m-lines, or those of one participant among them, in a fixed order. The Engine's mu is held.
+func subscriptionsOf(lines []*mline, participant string) []*session {
 	var list []*session
-	for _, l := range s.lines {
+	for _, l := range lines {
 		for _, p := range l.tracks {
 			for sub := range p.subscribers {
 				if participant == "" || participant == sub.transport.participant {

@@ -27,6 +27,9 @@ type SelectorSpec struct {
 	// Changed is told who is in a slot and whether it is the loudest of all. publication is its session, empty when the slot has
 	// become free. Calls come one at a time; they must not block, nor close the selector.
 	Changed func(slot int, publication string, major bool)
+	// Wanted is told, while the choice is made elsewhere (Follow), when somebody has a use for a slot, and when nobody had for a while. It
+	// is like Changed. nil: such a choice does not come.
+	Wanted func(slot int, on bool)
 }
 
 // Selector feeds the subscriptions of a few virtual audio tracks, the slots, from the loudest of many published ones (rooms-and-
@@ -34,6 +37,7 @@ type SelectorSpec struct {
 type Selector struct {
 	engine  *Engine
 	changed func(slot int, publication string, major bool)
+	wanted  func(slot int, on bool)
 	slots   []*published  // their encoding is that of who is in them
 	nobody  *sfu.Encoding // what is in a free slot: nothing ever comes from it
 	stop    chan struct{}
@@ -44,11 +48,15 @@ type Selector struct {
 	speakers *speakers.Selector
 	inputs   map[*speakers.Input]*published
 	started  map[*session]bool // subscriptions that have been given their first source
+	away     *elsewhere        // nil: the choice is made here
+	far      map[string]bool   // publications of other edges that are candidates
+	ears     map[*ear]bool
 
 	// Only the selector's goroutine touches these.
 	feeds    []feeding
 	news     []slotNews
 	starting []*session
+	calls    []func()
 }
 
 // feeding is what a subscription gets.
@@ -78,7 +86,8 @@ func (e *Engine) OpenSelector(spec SelectorSpec) (*Selector, error) {
 		return nil, ErrBadTracks
 	}
 	s := &Selector{
-		engine: e, changed: spec.Changed, stop: make(chan struct{}), done: make(chan struct{}),
+		engine: e, changed: spec.Changed, wanted: spec.Wanted, stop: make(chan struct{}), done: make(chan struct{}),
+		far: make(map[string]bool), ears: make(map[*ear]bool),
 		speakers: speakers.New(len(spec.Tracks)), inputs: make(map[*speakers.Input]*published), started: make(map[*session]bool),
 		nobody: sfu.NewEncoding(sfu.EncodingConfig{Codec: selectedCodec.name, ClockRate: selectedCodec.clock}),
 	}
@@ -143,12 +152,23 @@ func (s *Selector) Add(publication string) {
 	e := s.engine
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	of := e.sessions[publication]
-	if of == nil || !e.selectors.open[s] {
+	if !e.selectors.open[s] {
 		return
 	}
-	for _, l := range of.lines {
+	s.add(publication)
+}
+
+// add is Add with the Engine's mu held. Those of other edges are not brought here for a choice that is made elsewhere.
+func (s *Selector) add(publication string) {
+	e := s.engine
+	if e.remotes[publication] != nil {
+		s.far[publication] = true
+	}
+	for _, l := range e.linesOf(publication) {
 		for _, p := range l.tracks {
+			if p.remote != nil && s.away != nil {
+				continue
+			}
 			if _, taken := e.selectors.candidates.Load(p); !taken && p.format == s.slots[0].format {
 				in := s.speakers.Add()
 				s.inputs[in] = p
@@ -160,7 +180,7 @@ func (s *Selector) Add(publication string) {
 
 // heard takes the level of a packet of the track; its reader calls it.
 func (p *published) heard(level uint8, voice bool, now int64) {
-	if in, ok := p.line.session.transport.engine.selectors.candidates.Load(p); ok {
+	if in, ok := p.engine.selectors.candidates.Load(p); ok {
 		in.(*speakers.Input).Packet(level, voice, now)
 	}
 }
@@ -183,6 +203,7 @@ func (s *Selector) Close() {
 			delete(e.selectors.slots, slot.id)
 			slot.lose(&effects)
 		}
+		s.deafen(&effects)
 	}
 	e.mu.Unlock()
 	effects.run(e.now())
@@ -205,21 +226,24 @@ func (s *Selector) run() {
 // tick decides if it is time to, and sees to it that every subscription of a slot gets what is in it.
 func (s *Selector) tick(now int64) {
 	e := s.engine
-	s.feeds, s.news, s.starting = s.feeds[:0], s.news[:0], s.starting[:0]
+	s.feeds, s.news, s.starting, s.calls = s.feeds[:0], s.news[:0], s.starting[:0], s.calls[:0]
 	e.mu.Lock()
 	s.prune()
-	for _, c := range s.speakers.Decide(now) {
+	for _, c := range s.decide(now) {
 		n := slotNews{slot: c.Slot, major: c.Major}
 		if c.Input != nil {
-			n.publication = s.inputs[c.Input].line.session.id
+			n.publication = s.inputs[c.Input].publication()
 		}
 		s.news = append(s.news, n)
 	}
 	for i, slot := range s.slots {
 		slot.encoding = s.nobody
-		if in := s.speakers.At(i); in != nil {
+		if in := s.speakers.At(i); s.away != nil {
+			slot.encoding = s.comes(i, slot, now)
+		} else if in != nil {
 			slot.encoding = s.inputs[in].encoding
 		}
+		s.heed(slot)
 		for sub := range slot.subscribers {
 			s.feed(sub, slot)
 		}
@@ -234,6 +258,10 @@ func (s *Selector) tick(now int64) {
 		f.out.SetSource(f.source, now)
 	}
 	clear(s.feeds)
+	for _, call := range s.calls {
+		call()
+	}
+	clear(s.calls)
 	for _, n := range s.news {
 		s.changed(n.slot, n.publication, n.major)
 	}
@@ -242,7 +270,7 @@ func (s *Selector) tick(now int64) {
 // prune takes out the candidates that have ended. The Engine's mu is held.
 func (s *Selector) prune() {
 	for in, p := range s.inputs {
-		if p.line.session.ended {
+		if p.gone {
 			s.speakers.Remove(in)
 			delete(s.inputs, in)
 			s.engine.selectors.candidates.Delete(p)
@@ -263,5 +291,23 @@ func (s *Selector) feed(sub *session, slot *published) {
 				s.feeds = append(s.feeds, feeding{l.out, slot.encoding})
 			}
 		}
+	}
+}
+
+// inheritCandidate lets the heir of a track be chosen in its place. The Engine's mu is held.
+func (e *Engine) inheritCandidate(old, heir *published, input any) {
+	for s := range e.selectors.open {
+		in := input.(*speakers.Input)
+		if s.inputs[in] != old {
+			continue
+		}
+		e.selectors.candidates.Delete(old)
+		if _, taken := e.selectors.candidates.Load(heir); taken || heir.format != old.format {
+			s.speakers.Remove(in)
+			delete(s.inputs, in)
+			return
+		}
+		s.inputs[in] = heir
+		e.selectors.candidates.Store(heir, in)
 	}
 }

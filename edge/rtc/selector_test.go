@@ -396,8 +396,8 @@ func TestOpusParametersAreMirrored(t *testing.T) {
 
 // hearing is a track that is a candidate, as its reader sees it.
 func hearing() *published {
-	p := &published{line: &mline{session: &session{transport: &transport{engine: new(Engine)}}}}
-	p.line.session.transport.engine.selectors.candidates.Store(p, speakers.New(1).Add())
+	p := &published{engine: new(Engine)}
+	p.engine.selectors.candidates.Store(p, speakers.New(1).Add())
 	return p
 }
 

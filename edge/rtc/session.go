@@ -82,6 +82,39 @@ type published struct {
 	virtual     bool // it is a feed's: there is no encoding, all that goes out is made
 	subscribers map[*session]bool
 	taps        map[*Tap]bool
+	engine      *Engine     // of what has an encoding of its own
+	remote      *remoteFlow // of what is published on another edge; nil: here
+	gone        bool        // it has ended
+	heir        *published  // that gets what is fed by it: see inherit.go
+	forebears   []*published
+}
+
+// size is that of the picture, as far as it is known.
+func (p *published) size() (width, height int) {
+	width, height = p.encoding.Size()
+	if width == 0 && p.remote != nil {
+		return p.remote.size.Width, p.remote.size.Height
+	}
+	return width, height
+}
+
+// area is that in pixels; one that is not known is the largest.
+func (p *published) area() int {
+	if width, height := p.size(); width != 0 {
+		return width * height
+	}
+	return 1 << 30
+}
+
+// publication is whose track it is: the session that published it, here or on another edge.
+func (p *published) publication() string {
+	switch {
+	case p.remote != nil:
+		return p.remote.of.spec.Session
+	case p.line.session != nil:
+		return p.line.session.id
+	}
+	return ""
 }
 
 // enter makes the session known and starts the clock for its offer. The Engine's mu is held.
@@ -148,12 +181,17 @@ func (s *session) end(effects *effects) {
 
 // end takes the track out. The Engine's mu is held.
 func (p *published) end(effects *effects) {
-	e := p.line.session.transport.engine
+	if p.gone {
+		return
+	}
+	e := p.engine
+	p.gone = true
 	if e.tracks[p.id] == p {
 		delete(e.tracks, p.id)
 	}
 	effects.closeIn(p.encoding)
 	e.totals.addEncoding(p.encoding.Stats())
+	p.bequeath(effects)
 	for tap := range p.taps {
 		tap.lost(effects)
 	}
@@ -168,7 +206,7 @@ func (s *session) describe() []conference.Track {
 			track := conference.Track{
 				ID: p.id, Kind: l.kind, Source: l.source, Mid: l.mid, Rid: p.rid, Format: p.format, Inactive: p.muted,
 			}
-			width, height := p.encoding.Size()
+			width, height := p.size()
 			track.Parameters.Resolution = conference.Resolution{Width: width, Height: height}
 			tracks = append(tracks, track)
 		}
@@ -187,7 +225,7 @@ func (l *mline) publish(s *section, f *format) {
 		}
 		p := &published{
 			id: id, line: l, rid: rid, format: f.reported(), clock: f.clock, up: &upstream{transport: t, session: l.session, name: trackName(l.kind, rid)},
-			subscribers: make(map[*session]bool),
+			subscribers: make(map[*session]bool), engine: t.engine,
 		}
 		feedback := s.feedback(f, recvOnly)
 		config := sfu.EncodingConfig{
@@ -274,6 +312,9 @@ type effects struct {
 	ended   []func()      // those who tapped what has ended
 	opening []*conversion // before those leaving, as they may have something in common
 	leaving []*conversion
+	feeding []*mline // get another source
+	tapping []*Tap   // as well
+	pulls   []*published
 }
 
 type outEffect struct {
@@ -346,6 +387,15 @@ func (x *effects) run(now int64) {
 	}
 	for _, c := range x.leaving {
 		c.close()
+	}
+	for _, l := range x.feeding {
+		l.refeed()
+	}
+	for _, t := range x.tapping {
+		t.refeed()
+	}
+	for _, p := range x.pulls {
+		p.say()
 	}
 	for _, ended := range x.ended {
 		ended()

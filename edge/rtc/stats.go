@@ -5,6 +5,7 @@ import "portico/edge/sfu"
 // Stats is a snapshot of an Engine. Counts include what has ended.
 type Stats struct {
 	Participants, Transports, Publications, Subscriptions, Tracks int // at present
+	Remotes, Pulled                                               int // publications on other edges, and tracks of them that come here
 
 	PacketsIn, BytesIn   uint64 // RTP that was kept
 	PacketsOut, BytesOut uint64 // RTP, retransmissions included
@@ -50,6 +51,15 @@ func (e *Engine) Stats() Stats {
 			for _, p := range l.tracks {
 				s.addEncoding(p.encoding.Stats())
 			}
+		}
+	}
+	s.Remotes = len(e.remotes)
+	for _, r := range e.remotes {
+		for _, p := range r.tracks {
+			if p.remote.pulled {
+				s.Pulled++
+			}
+			s.addEncoding(p.encoding.Stats())
 		}
 	}
 	s.SocketDrops = e.port.Dropped()

@@ -1,7 +1,6 @@
 package rtc
 
 import (
-	"cmp"
 	"encoding/binary"
 	"slices"
 	"sync"
@@ -110,6 +109,7 @@ type steerer struct {
 	end    chan struct{}
 	once   sync.Once // of closing end
 	done   chan struct{}
+	kick   chan struct{} // one token: the next round is to come soon
 
 	// The goroutine's own.
 	transports []*transport
@@ -121,7 +121,10 @@ type steerer struct {
 }
 
 func newSteerer(e *Engine) *steerer {
-	s := &steerer{engine: e, end: make(chan struct{}), done: make(chan struct{}), rates: make(map[*sfu.Encoding][]sfu.LayerRate)}
+	s := &steerer{
+		engine: e, end: make(chan struct{}), done: make(chan struct{}), kick: make(chan struct{}, 1),
+		rates: make(map[*sfu.Encoding][]sfu.LayerRate),
+	}
 	go s.run()
 	return s
 }
@@ -137,23 +140,44 @@ func (s *steerer) run() {
 	defer timer.Stop()
 	var steered int64
 	for {
+		interval := steerInterval
 		select {
 		case <-timer.C:
+		case <-s.kick:
+			interval = probeInterval
 		case <-s.end:
 			return
 		}
 		now := s.engine.now()
-		if now-steered >= int64(steerInterval) {
+		if wait := probeInterval - time.Duration(now-steered); interval == probeInterval && wait > 0 {
+			s.soon()
+			select {
+			case <-time.After(wait):
+			case <-s.end:
+				return
+			}
+			continue
+		}
+		waiting := s.succession(now)
+		if now-steered >= int64(interval) || now-steered >= int64(steerInterval) {
 			steered = now
 			s.round(now)
 			s.wanted.tell(s.engine, now)
 			s.watch(now)
 		}
-		if s.probe(now) { // also what the round has planned, which must not go out as one lump
+		if s.probe(now) || waiting { // also what the round has planned, which must not go out as one lump
 			timer.Reset(probeInterval)
 		} else {
 			timer.Reset(steerInterval)
 		}
+	}
+}
+
+// soon lets the next round come within probeInterval: something has changed that somebody waits for.
+func (s *steerer) soon() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
 	}
 }
 
@@ -164,7 +188,7 @@ func (s *steerer) round(now int64) {
 	e.mu.Lock()
 	s.transports = append(s.transports[:0], e.senders...)
 	for _, t := range s.transports {
-		t.steering.lineUp(t)
+		t.steering.lineUp(t, now)
 	}
 	e.mu.Unlock()
 	for _, t := range s.transports {
@@ -220,12 +244,15 @@ type steeredLine struct {
 	paused  bool
 	width   int // as displayed
 	height  int
-	off     []bool          // of the sources, that their publisher was told not to send them
+	off     []bool          // of the sources, that nobody sends them but would
+	sizes   [][2]int        // of the sources' pictures, as far as they are known
+	remote  bool            // what it is fed by is published on another edge
+	active  bool            // the subscriber has not paused it
 	layers  []bitrate.Layer // scratch
 }
 
 // lineUp takes note of what the transport sends. The Engine's mu is held.
-func (s *steering) lineUp(t *transport) {
+func (s *steering) lineUp(t *transport, now int64) {
 	n := 0
 	for _, l := range t.sending {
 		if l.out == nil || l.session.ended {
@@ -244,7 +271,8 @@ func (s *steering) lineUp(t *transport) {
 		x.adapts = from.adapts && from.made == nil
 		x.width, x.height = l.display.Width, l.display.Height
 		x.sources = from.order(x.sources[:0])
-		x.off = l.offs(x.off[:0], x.sources)
+		x.off, x.sizes = from.offs(x.off[:0], x.sizes[:0], x.sources, now)
+		x.remote, x.active = from.made == nil && from.feed.remote != nil, l.active && l.open
 		n++
 	}
 	clear(s.lines[n:])
@@ -275,35 +303,46 @@ func (s *supply) order(list []*sfu.Encoding) []*sfu.Encoding {
 	case !s.adapts || s.feed.line == nil || len(s.feed.line.tracks) < 2:
 		return append(list, s.feed.encoding)
 	}
-	for _, p := range s.feed.line.tracks {
-		list = append(list, p.encoding)
-	}
-	slices.SortStableFunc(list, func(a, b *sfu.Encoding) int { return cmp.Compare(area(a), area(b)) })
-	return list
+	return smallestFirst(list, s.feed.line.tracks)
 }
 
-// offs says of each source whether its publisher was told not to send it. The Engine's mu is held.
-func (l *mline) offs(list []bool, sources []*sfu.Encoding) []bool {
-	for _, e := range sources {
-		off := false
-		if l.feed.line != nil {
-			for _, p := range l.feed.line.tracks {
-				off = off || p.encoding == e && p.off
+// smallestFirst appends the encodings of tracks, the smallest picture first. The Engine's mu is held.
+func smallestFirst(list []*sfu.Encoding, tracks []*published) []*sfu.Encoding {
+	start := len(list)
+	for i, p := range tracks {
+		at, area := start, p.area()
+		for _, before := range tracks[:i] {
+			if before.area() <= area {
+				at++
 			}
 		}
-		list = append(list, off)
+		list = slices.Insert(list, min(at, len(list)), p.encoding)
 	}
 	return list
 }
 
-// area is the size of an encoding's picture; one that has not come is the largest.
-func area(e *sfu.Encoding) int {
-	width, height := e.Size()
-	if width == 0 {
-		return 1 << 30
+// offs says of each source whether it is off, though it would come if somebody asked for it, and how large it is. The Engine's mu is
+// held.
+func (s *supply) offs(list []bool, sizes [][2]int, sources []*sfu.Encoding, now int64) ([]bool, [][2]int) {
+	for _, e := range sources {
+		var off bool
+		var size [2]int
+		size[0], size[1] = e.Size()
+		if s.made == nil && s.feed.line != nil {
+			for _, p := range s.feed.line.tracks {
+				if p.encoding == e {
+					off = p.rests(now)
+					size[0], size[1] = p.size()
+				}
+			}
+		}
+		list, sizes = append(list, off), append(sizes, size)
 	}
-	return width * height
+	return list, sizes
 }
+
+// rests tells whether nobody sends the track at the moment, because nobody wants it. The Engine's mu is held.
+func (p *published) rests(now int64) bool { return p.off || p.remote != nil && p.remote.rests(now) }
 
 // decide divides what there is among the subscriptions.
 func (s *steering) decide(steerer *steerer, t *transport, now int64) {
@@ -351,8 +390,10 @@ func (s *steering) repair(budget bitrate.Budget, rtt time.Duration) {
 
 // sizeOrGuess is the size of an encoding's picture. One that was turned off before it ever came is taken to be twice as large as the one
 // below it: without any size, the others would not be held against the display either.
-func (x *steeredLine) sizeOrGuess(e *sfu.Encoding) (width, height int) {
-	width, height = e.Size()
+func (x *steeredLine) sizeOrGuess(i int) (width, height int) {
+	if width, height = x.sources[i].Size(); width == 0 && i < len(x.sizes) {
+		width, height = x.sizes[i][0], x.sizes[i][1]
+	}
 	if n := len(x.layers); width == 0 && n > 0 {
 		width, height = 2*x.layers[n-1].Width, 2*x.layers[n-1].Height
 	}
@@ -369,7 +410,7 @@ func (x *steeredLine) demand(steerer *steerer, now int64) bitrate.Demand {
 	for i, e := range x.sources {
 		rates := steerer.layers(e, now)
 		if len(rates) == 0 && i < len(x.off) && x.off[i] { // it comes back when it is asked for
-			width, height := x.sizeOrGuess(e)
+			width, height := x.sizeOrGuess(i)
 			x.layers = append(x.layers, bitrate.Layer{Encoding: int8(i), Spatial: -1, Temporal: -1, Width: width, Height: height})
 		}
 		for _, r := range rates {
@@ -382,8 +423,23 @@ func (x *steeredLine) demand(steerer *steerer, now int64) bitrate.Demand {
 			})
 		}
 	}
+	x.guessFrames()
 	d.Layers = x.layers
 	return d
+}
+
+// guessFrames takes those that do not come to have as many pictures as the others: with none, a larger one would count for less than a
+// smaller one that comes, and would never be asked for.
+func (x *steeredLine) guessFrames() {
+	most := 0.0
+	for i := range x.layers {
+		most = max(most, x.layers[i].FrameRate)
+	}
+	for i := range x.layers {
+		if l := &x.layers[i]; l.FrameRate == 0 && l.Bitrate == 0 {
+			l.FrameRate = most
+		}
+	}
 }
 
 // apply tells the forwarding core what to send.

@@ -1,9 +1,6 @@
 package rtc
 
 import (
-	"cmp"
-	"slices"
-
 	"portico/edge/sfu"
 	"portico/shared/conference"
 	"portico/shared/layout"
@@ -13,11 +10,16 @@ import (
 type TapSpec struct {
 	// Tracks are the ids of one published track, or of several layers of one simulcast.
 	Tracks []string
+	// Whole takes all of one track as it is, whatever the Display.
+	Whole bool
+	// Local takes only what is published here, and not on another edge.
+	Local bool
 	// Sink gets the packets, and sender reports; its calls must not block.
 	Sink sfu.Sink
 	// What they are sent with.
 	SSRC        uint32
 	PayloadType func(conference.Format) uint8
+	Redundant   uint8 // of packets with audio from before them too; 0: they come without
 	Extensions  sfu.Extensions
 	// Display is as in SetDisplay. Crop says that the picture will fill the size at which it is displayed, else that it will be within it.
 	Display conference.Resolution
@@ -48,6 +50,7 @@ type Tap struct {
 type tapState struct {
 	sources []*sfu.Encoding
 	offs    []bool
+	known   [][2]int      // their sizes
 	sizes   []layout.Size // scratch
 	layers  []sfu.Target
 	comes   []bool
@@ -63,7 +66,7 @@ func (e *Engine) OpenTap(spec TapSpec) (*Tap, error) {
 	}
 	t := &Tap{engine: e, spec: spec, active: true, display: spec.Display}
 	for _, id := range spec.Tracks {
-		if p := e.tracks[id]; p != nil && (len(t.tracks) == 0 || p.line == t.tracks[0].line && p.format == t.tracks[0].format) {
+		if p := e.tracks[id]; p != nil && !(spec.Local && p.remote != nil) && (len(t.tracks) == 0 || p.line == t.tracks[0].line && p.format == t.tracks[0].format) {
 			t.tracks = append(t.tracks, p)
 		}
 	}
@@ -79,24 +82,54 @@ func (e *Engine) OpenTap(spec TapSpec) (*Tap, error) {
 		Video: first.line.kind == conference.Video, SSRC: spec.SSRC, ClockRate: t.clock, PayloadType: spec.PayloadType(t.format),
 		Extensions: spec.Extensions, Sink: spec.Sink, Writer: t.worker.writer,
 	})
+	t.out.SetRedundant(spec.Redundant)
+	now := e.now()
 	for _, p := range t.tracks {
-		if p.taps == nil {
-			p.taps = make(map[*Tap]bool)
-		}
-		p.taps[t] = true
+		p.enter(t)
+		p.hold(now)
 	}
 	e.taps[t] = true
 	sources := t.order(nil)
-	e.mu.Unlock()
-	now := e.now()
 	var x tapState // until the next round of the steerer looks closer
 	for i, s := range sources {
-		width, height := s.Size()
+		width, height := t.sizeOf(s)
 		x.add(sfu.All(i), width, height, true)
 	}
+	e.mu.Unlock()
 	t.out.SetTarget(sfu.All(max(0, x.choose(spec.Display, spec.Crop, false))), sfu.ReasonDisplayed, now)
 	t.out.SetSources(sources, now)
 	return t, nil
+}
+
+// enter makes a tap one of the track's. The Engine's mu is held.
+func (p *published) enter(t *Tap) {
+	if p.taps == nil {
+		p.taps = make(map[*Tap]bool)
+	}
+	p.taps[t] = true
+}
+
+// sizeOf is the size of one of the tap's sources. The Engine's mu is held.
+func (t *Tap) sizeOf(e *sfu.Encoding) (width, height int) {
+	for _, p := range t.tracks {
+		if p.encoding == e {
+			return p.size()
+		}
+	}
+	return e.Size()
+}
+
+// refeed gives the tap the sources that it has at the moment.
+func (t *Tap) refeed() {
+	e := t.engine
+	e.mu.Lock()
+	if t.closed {
+		e.mu.Unlock()
+		return
+	}
+	sources := t.order(nil)
+	e.mu.Unlock()
+	t.out.SetSources(sources, e.now())
 }
 
 // Format is the track's.
@@ -122,6 +155,9 @@ func (t *Tap) SetActive(active bool) {
 
 // Receive takes an RTCP compound of whoever gets the stream: lost packets are sent again, wishes for key frames go to the source.
 func (t *Tap) Receive(compound []byte) { t.out.Receive(compound, t.engine.now()) }
+
+// Stats tells what has gone out.
+func (t *Tap) Stats() sfu.SubscriptionStats { return t.out.Stats() }
 
 // Close ends the tap. A packet being written at this moment may still reach the Sink. It is safe twice.
 func (t *Tap) Close() {
@@ -180,17 +216,13 @@ func (e *Engine) TrackSize(id string) (size conference.Resolution, ok bool) {
 	if p == nil {
 		return size, false
 	}
-	size.Width, size.Height = p.encoding.Size()
+	size.Width, size.Height = p.size()
 	return size, true
 }
 
 // order appends the encodings that the tap chooses from, the smallest picture first. The Engine's mu is held.
 func (t *Tap) order(list []*sfu.Encoding) []*sfu.Encoding {
-	for _, p := range t.tracks {
-		list = append(list, p.encoding)
-	}
-	slices.SortStableFunc(list, func(a, b *sfu.Encoding) int { return cmp.Compare(area(a), area(b)) })
-	return list
+	return smallestFirst(list, t.tracks)
 }
 
 // steerTaps chooses the layers of all taps, and keeps those in use that they need.
@@ -199,8 +231,14 @@ func (s *steerer) steerTaps(now int64) {
 	s.taps = s.taps[:0]
 	e.mu.Lock()
 	for t := range e.taps {
-		if t.active && t.tracks[0].line.kind == conference.Video {
-			t.lineUp()
+		switch {
+		case !t.active:
+		case t.spec.Whole || t.tracks[0].line.kind != conference.Video:
+			for _, p := range t.tracks {
+				s.wanted.want(p.encoding, now)
+			}
+		default:
+			t.lineUp(now)
 			s.taps = append(s.taps, tapRound{t, t.display})
 		}
 	}
@@ -218,15 +256,16 @@ type tapRound struct {
 }
 
 // lineUp takes note of the sources. The Engine's mu is held.
-func (t *Tap) lineUp() {
+func (t *Tap) lineUp(now int64) {
 	x := &t.steered
-	x.sources, x.offs = t.order(x.sources[:0]), x.offs[:0]
+	x.sources, x.offs, x.known = t.order(x.sources[:0]), x.offs[:0], x.known[:0]
 	for _, e := range x.sources {
 		off := false
 		for _, p := range t.tracks {
-			off = off || p.encoding == e && p.off
+			off = off || p.encoding == e && p.rests(now)
 		}
-		x.offs = append(x.offs, off)
+		width, height := t.sizeOf(e)
+		x.offs, x.known = append(x.offs, off), append(x.known, [2]int{width, height})
 	}
 }
 
@@ -236,7 +275,7 @@ func (t *Tap) steer(s *steerer, display conference.Resolution, now int64) {
 	x.sizes, x.layers, x.comes = x.sizes[:0], x.layers[:0], x.comes[:0]
 	for i, e := range x.sources {
 		rates := s.layers(e, now)
-		width, height := e.Size()
+		width, height := x.known[i][0], x.known[i][1]
 		if len(rates) == 0 {
 			if n := len(x.sizes); width == 0 && x.offs[i] && n > 0 { // see sizeOrGuess
 				width, height = 2*x.sizes[n-1].W, 2*x.sizes[n-1].H
@@ -254,8 +293,11 @@ func (t *Tap) steer(s *steerer, display conference.Resolution, now int64) {
 		}
 	}
 	best, coming := x.choose(display, t.spec.Crop, false), x.choose(display, t.spec.Crop, true)
-	if best < 0 {
-		return // no size is known: it stays as it is
+	if best < 0 { // no size is known: it stays as it is
+		if len(x.sources) > 0 {
+			s.wanted.want(x.sources[0], now)
+		}
+		return
 	}
 	s.wanted.want(x.sources[x.layers[best].Encoding], now)
 	if coming < 0 {
@@ -296,4 +338,11 @@ func (x *tapState) choose(display conference.Resolution, crop, coming bool) int 
 		}
 	}
 	return best
+}
+
+// Known tells whether there is a published track of that id, here or on another edge.
+func (e *Engine) Known(id string) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.tracks[id] != nil
 }

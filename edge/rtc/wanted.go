@@ -15,7 +15,8 @@ const unwantedTime = 10 * time.Second
 // steerer's alone.
 type wanted struct {
 	at    map[*sfu.Encoding]int64 // when it last was
-	lists []layersWanted          // scratch
+	lists []layersWanted          // scratch, as
+	pulls []*published
 }
 
 // layersWanted is what a publisher is to be told.
@@ -42,6 +43,9 @@ func (x *steeredLine) grant(w *wanted, g bitrate.Grant, now int64) {
 	if !x.adapts && !x.paused && len(x.sources) > 0 {
 		w.want(x.sources[0], now)
 	}
+	if x.remote && x.active && len(x.sources) > 0 && (!x.adapts || len(x.layers) == 0 || g.Layer < 0) {
+		w.want(x.sources[0], now) // also while it is muted: what is said after that is not to wait
+	}
 }
 
 // tell lets publishers that can turn layers off know when it has changed which of them are of use. The smallest always is: somebody
@@ -62,6 +66,7 @@ func (w *wanted) tell(e *Engine, now int64) {
 			}
 		}
 	}
+	w.decide(e, now)
 	for encoding, at := range w.at {
 		if now-at > 2*int64(unwantedTime) {
 			delete(w.at, encoding)
@@ -71,6 +76,66 @@ func (w *wanted) tell(e *Engine, now int64) {
 	for _, n := range w.lists {
 		t := n.session.transport
 		_ = t.loop.Post(func() { t.events.LayersWanted(n.session.id, n.rids) }) // refused at the end
+	}
+	for _, p := range w.pulls {
+		p.say()
+	}
+	clear(w.pulls)
+}
+
+// decide finds out which tracks of other edges are wanted, and of which that has changed. The Engine's mu is held.
+func (w *wanted) decide(e *Engine, now int64) {
+	w.pulls = w.pulls[:0]
+	for _, r := range e.remotes {
+		for _, p := range r.tracks {
+			w.decideOne(p, now)
+		}
+	}
+	for p := range e.heirs { // what goes on until they come
+		for _, old := range p.forebears {
+			if old.remote != nil && !old.gone {
+				w.decideOne(old, now)
+			}
+		}
+	}
+}
+
+func (w *wanted) decideOne(p *published, now int64) {
+	f := p.remote
+	on := f.until > now || w.uses(p, now)
+	if on == f.pulled {
+		return
+	}
+	f.pulled = on
+	w.pulls = append(w.pulls, p)
+	if on {
+		f.since = now
+	} else if f.intake == nil || !f.intake.came.Load() {
+		f.silent = now + int64(silentFor)
+	}
+}
+
+// uses tells whether somebody has had a use for a track lately, or for what it is the heir of. The Engine's mu is held.
+func (w *wanted) uses(p *published, now int64) bool {
+	if at, ok := w.at[p.encoding]; ok && now-at < int64(unpulledAfter) {
+		return true
+	}
+	if _, listens := p.engine.selectors.candidates.Load(p); listens {
+		return true
+	}
+	for _, old := range p.forebears {
+		if w.uses(old, now) {
+			return true
+		}
+	}
+	return false
+}
+
+// hold lets a track of another edge be wanted for a while: somebody has asked for it. The Engine's mu is held.
+func (p *published) hold(now int64) {
+	if p.remote != nil {
+		p.remote.until = now + int64(heldFor)
+		p.engine.steerer.soon()
 	}
 }
 
@@ -85,7 +150,7 @@ func (l *mline) review(w *wanted, now int64) (rids []string, changed bool) {
 	}
 	smallest := 0
 	for i, p := range l.tracks {
-		if area(p.encoding) < area(l.tracks[smallest].encoding) {
+		if p.area() < l.tracks[smallest].area() {
 			smallest = i
 		}
 	}

@@ -29,7 +29,8 @@ func TestLayersWanted(t *testing.T) {
 	review(begin+int64(unwantedTime)-1, "=q,h,f") // it has only begun
 	w.want(l.tracks[1].encoding, begin+int64(unwantedTime))
 	review(begin+int64(unwantedTime), "q,h")
-	if off := (&mline{feed: l.tracks[0]}).offs(nil, []*sfu.Encoding{l.tracks[1].encoding, l.tracks[2].encoding}); off[0] || !off[1] {
+	from := supply{feed: l.tracks[0]}
+	if off, _ := from.offs(nil, nil, []*sfu.Encoding{l.tracks[1].encoding, l.tracks[2].encoding}, begin); off[0] || !off[1] {
 		t.Errorf("off: %v", off)
 	}
 	w.want(l.tracks[2].encoding, begin+int64(unwantedTime)+1)

@@ -1,5 +1,5 @@
-// Package udpdoor shares one UDP port between media and QUIC: a Door gives media the batches of shared/udpbatch, and QUIC a
-// connection of its own.
+// Package udpdoor shares one UDP port between media and QUIC, of browsers and of other nodes: a Door gives media the batches of
+// shared/udpbatch, and each of the two a connection of its own.
 //
 // It stands at the very beginning and end of a packet's way, before rtc and before the QUIC server. What a datagram belongs to is
 // told by its first byte (RFC 7983 as updated by RFC 9443):
@@ -10,6 +10,10 @@
 //	64 to 127   QUIC        short headers (the range from 64 to 79 would be TURN channels, which never come to this socket)
 //	128 to 191  RTP, RTCP   media
 //	192 to 255  QUIC        long headers
+//
+// Browsers and nodes have a server of QUIC each, with its own bounds, so they are told apart before the handshake, in which ALPN stands.
+// Nodes speak QUIC version 2 (RFC 9369), which stands in long headers, and are given connection ids that begin with a 1 bit, which stand in
+// short ones (package link); all else is the browsers'. As long as nobody has asked for Links all of QUIC is.
 //
 // Media goes straight through: its readers read the sockets themselves, and put what is QUIC's aside into a bounded queue. So
 // media pays for one comparison and QUIC for one copy, nothing is allocated for a packet, and no goroutine stands between. The
@@ -28,6 +32,7 @@ import (
 type Door struct {
 	port    *udpbatch.Port
 	quic    QUIC
+	links   QUIC
 	dropped atomic.Uint64
 }
 
@@ -35,11 +40,22 @@ type Door struct {
 func Over(port *udpbatch.Port) *Door {
 	d := &Door{port: port}
 	d.quic.open(d)
+	d.links.open(d)
 	return d
 }
 
-// QUIC is the connection for QUIC.
-func (d *Door) QUIC() *QUIC { return &d.quic }
+// QUIC is the connection for the QUIC of browsers.
+func (d *Door) QUIC() *QUIC {
+	d.quic.wanted.Store(true)
+	return &d.quic
+}
+
+// Links is the connection for the QUIC of other nodes. To close it closes nothing else.
+func (d *Door) Links() *QUIC {
+	d.links.part = true
+	d.links.wanted.Store(true)
+	return &d.links
+}
 
 // Sockets says how many sockets there are. Each wants a goroutine in Read, since QUIC lives on that too.
 func (d *Door) Sockets() int { return d.port.Sockets() }
@@ -67,11 +83,29 @@ func (d *Door) sort(datagram []byte, from netip.AddrPort) bool {
 	case protocolMedia:
 		return true
 	case protocolQUIC:
-		d.quic.deliver(datagram, from)
+		switch linked := d.links.wanted.Load(); {
+		case linked && ofNode(datagram):
+			d.links.deliver(datagram, from)
+		case !linked, d.quic.wanted.Load():
+			d.quic.deliver(datagram, from)
+		default:
+			d.dropped.Add(1)
+		}
 	default:
 		d.dropped.Add(1)
 	}
 	return false
+}
+
+// quicVersion2 is the version as it stands in long headers.
+const quicVersion2 = "\x6b\x33\x43\xcf"
+
+// ofNode tells whether a datagram of QUIC is of a node link.
+func ofNode(datagram []byte) bool {
+	if datagram[0] < 192 { // a short header, and our connection id after it
+		return len(datagram) > 1 && datagram[1]&0x80 != 0
+	}
+	return len(datagram) > 4 && string(datagram[1:5]) == quicVersion2
 }
 
 // NewBatch makes a batch of media that is sent from one of the sockets.
@@ -102,13 +136,16 @@ type Stats struct {
 }
 
 // Stats is a snapshot.
-func (d *Door) Stats() Stats { return Stats{d.dropped.Load(), d.quic.dropped.Load(), d.port.Stats()} }
+func (d *Door) Stats() Stats {
+	return Stats{d.dropped.Load(), d.quic.dropped.Load() + d.links.dropped.Load(), d.port.Stats()}
+}
 
 // Close closes the port, for both sides. Reading and writing ends with net.ErrClosed. It waits for handlers of Read, so they must
 // not call it. Closing twice is safe.
 func (d *Door) Close() error {
 	err := d.port.Close()
 	d.quic.end()
+	d.links.end()
 	return err
 }
 

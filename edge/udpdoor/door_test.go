@@ -326,3 +326,51 @@ func FuzzProtocolOf(f *testing.F) {
 		}
 	})
 }
+
+// Nodes and browsers share QUIC's part of the port, each packet going to whom it is for.
+func TestLinksBesideBrowsers(t *testing.T) {
+	d, peer, media := pair(t)
+	links := d.Links()
+	send(t, peer, d, []byte("\x40\x01nobody reads yet")) // of browsers
+	send(t, peer, d, []byte("\x80rtp"))
+	<-media
+	browsers := d.QUIC()
+	const version1, version2 = "\x00\x00\x00\x01", "\x6b\x33\x43\xcf"
+	for _, p := range []string{
+		"\xc0" + version1 + "to browsers", "\xc0" + version2 + "to links", "\x40\x7fto browsers", "\x40\x80to links", "\xc0\x6b\x33to browsers", "\x40",
+	} {
+		send(t, peer, d, []byte(p))
+	}
+	b := make([]byte, 2000)
+	read := func(q *QUIC) string {
+		t.Helper()
+		n, _, err := q.ReadFrom(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b[:n])
+	}
+	for _, want := range []string{"\xc0" + version2 + "to links", "\x40\x80to links"} {
+		if got := read(links); got != want {
+			t.Errorf("links get %q, want %q", got, want)
+		}
+	}
+	for _, want := range []string{"\xc0" + version1 + "to browsers", "\x40\x7fto browsers", "\xc0\x6b\x33to browsers", "\x40"} {
+		if got := read(browsers); got != want {
+			t.Errorf("browsers get %q, want %q", got, want)
+		}
+	}
+	if dropped := d.Stats().Unknown; dropped != 1 {
+		t.Errorf("%d dropped", dropped)
+	}
+	if err := links.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := links.ReadFrom(b); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("a closed connection reads: %v", err)
+	}
+	send(t, peer, d, []byte("\x40\x01still there"))
+	if got := read(browsers); got != "\x40\x01still there" {
+		t.Errorf("the end of links is that of browsers: %q", got)
+	}
+}

@@ -32,6 +32,8 @@ var packets = sync.Pool{New: func() any { return new(packet) }}
 // fragmentation for media too.
 type QUIC struct {
 	door    *Door
+	part    bool        // closing it closes nothing else
+	wanted  atomic.Bool // somebody reads it
 	queue   chan *packet
 	closed  chan struct{}
 	once    sync.Once
@@ -117,8 +119,15 @@ func (q *QUIC) WriteTo(b []byte, to net.Addr) (int, error) {
 	return q.door.port.WriteTo(b, a.AddrPort())
 }
 
-// Close closes the Door.
-func (q *QUIC) Close() error { return q.door.Close() }
+// Close closes the Door, or that of the links this connection alone.
+func (q *QUIC) Close() error {
+	if !q.part {
+		return q.door.Close()
+	}
+	q.wanted.Store(false)
+	q.end()
+	return nil
+}
 
 func (q *QUIC) end() { q.once.Do(func() { close(q.closed) }) }
 

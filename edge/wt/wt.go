@@ -19,6 +19,7 @@ package wt
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"log/slog"
@@ -74,6 +75,8 @@ type Config struct {
 	// Origins are the origins of pages that may connect, as https://app.example.org; "*" lets all. Hosts are those that the
 	// edge's own pages come from, with their ports. Clients that are no pages may always connect.
 	Origins, Hosts []string
+	// Allow, unless it is nil, lets in pages of origins besides; it must not block.
+	Allow func(origin string) bool
 
 	HandshakeTimeout time.Duration // until a connection has shown its token, and a stream its id; default 10 s
 	SessionTimeout   time.Duration // until a publication or subscription has its first stream; default 60 s
@@ -177,7 +180,10 @@ func New(config Config) (*Server, error) {
 		},
 		CheckOrigin: func(*http.Request) bool { return true }, // handle has done it
 	}
-	s.quic = &quic.Transport{Conn: config.Conn, ConnContext: s.enter, VerifySourceAddress: func(net.Addr) bool { return s.door.crowded() }}
+	s.quic = &quic.Transport{
+		Conn: config.Conn, ConnContext: s.enter, ConnectionIDGenerator: ids{},
+		VerifySourceAddress: func(net.Addr) bool { return s.door.crowded() },
+	}
 	var err error
 	s.listen, err = s.quic.ListenEarly(settings, &quic.Config{
 		MaxIdleTimeout: idleTimeout, KeepAlivePeriod: keepAlive,
@@ -240,6 +246,20 @@ func (s *Server) accept(ctx context.Context) {
 	}
 }
 
+// ids makes connection ids that begin with a 0 bit: those with a 1 bit are of links between nodes, which share the port.
+type ids struct{}
+
+// GenerateConnectionID implements quic.ConnectionIDGenerator.
+func (ids) GenerateConnectionID() (quic.ConnectionID, error) {
+	var b [6]byte
+	_, _ = rand.Read(b[:]) // never fails
+	b[0] &^= 0x80
+	return quic.ConnectionIDFromBytes(b[:]), nil
+}
+
+// ConnectionIDLen implements quic.ConnectionIDGenerator.
+func (ids) ConnectionIDLen() int { return 6 }
+
 // enter counts a connection in, or turns it away.
 func (s *Server) enter(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
 	from := addressOf(client.RemoteAddr)
@@ -279,7 +299,7 @@ func (s *Server) allowed(r *http.Request) bool {
 			return true
 		}
 	}
-	return false
+	return s.config.Allow != nil && s.config.Allow(origin)
 }
 
 // withPort writes out the port that a host has by its scheme.

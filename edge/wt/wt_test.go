@@ -206,11 +206,13 @@ func TestSecondTokenEndsTheSession(t *testing.T) {
 func TestOrigins(t *testing.T) {
 	r := newRig(t, func(c *Config) {
 		c.Origins, c.Hosts = []string{"https://app.example.org"}, []string{"meet.example.org:443", "meet.example.org:8080"}
+		c.Allow = func(origin string) bool { return origin == "https://other.example.org:8080" }
 	})
 	host := r.url[len("https://") : len(r.url)-1]
 	for origin, want := range map[string]int{
 		"": 200, "https://app.example.org": 200, "https://" + host: 200, "http://" + host: 200, "https://MEET.example.org": 200,
-		"http://meet.example.org:8080": 200, "https://app.example.org.evil.org": 403, "http://app.example.org": 403, "null": 403,
+		"http://meet.example.org:8080": 200, "https://other.example.org:8080": 200, "https://other.example.org": 403,
+		"https://app.example.org.evil.org": 403, "http://app.example.org": 403, "null": 403,
 		"https://meet.example.org:8443": 403, "http://meet.example.org": 403, "https://evil.org": 403,
 	} {
 		header := http.Header{}
@@ -222,7 +224,7 @@ func TestOrigins(t *testing.T) {
 			t.Errorf("%q: %v %v, want %d", origin, response, err, want)
 		}
 	}
-	if n := r.s.Stats(); n.RefusedOrigin != 6 {
+	if n := r.s.Stats(); n.RefusedOrigin != 7 {
 		t.Errorf("%+v", n)
 	}
 }
