@@ -197,6 +197,10 @@ func (c *connection) failLogin(err error, ack sioserver.Ack) {
 func (c *connection) join(ctx context.Context, l portalproto.Login, ack sioserver.Ack) {
 	ctx, cancel := context.WithTimeout(ctx, c.portal.options.RequestTimeout)
 	defer cancel()
+	if c.portal.full() {
+		c.failLogin(c.portal.redirect(portalproto.ErrOverloaded), ack)
+		return
+	}
 	grant, err := c.portal.options.Admit(ctx, l.Token)
 	if err != nil {
 		c.failLogin(err, ack)
@@ -206,22 +210,35 @@ func (c *connection) join(ctx context.Context, l portalproto.Login, ack sioserve
 		portal: c.portal, id: c.socket.ID(), room: grant.Room, sdk: l.SDK, conn: c,
 		receiver: portalproto.Receiver{Version: l.Protocol, SDK: l.SDK}, mayData: grant.Data,
 	}
+	p.migrate.Store(l.Migrate)
 	data := c.portal.admitData(p) // before the room knows it, so that the room's end of it ends this too
 	joined, err := c.portal.options.Rooms.Join(ctx, room.Join{
 		Room: grant.Room, Participant: p.id, User: grant.User, Role: grant.Role, Origin: grant.Origin, Member: p,
+		TokenID: grant.TokenID, Created: grant.Created, Client: encodeClient(p), Thin: l.Thin,
 	})
 	if err != nil {
 		c.portal.revokeData(p)
 		c.failLogin(roomError(err), ack)
 		return
 	}
-	result := portalproto.LoginResult{
+	c.finishLogin(p, c.portal.welcome(p, joined, data), ack)
+}
+
+// welcome is what a client is told that is in the room now.
+func (p *Portal) welcome(who *participant, joined room.Joined, data DataGrant) portalproto.LoginResult {
+	return portalproto.LoginResult{
 		Participant: joined.Self, RoomID: joined.RoomID, Views: joined.Views, Participants: joined.Participants, Streams: joined.Streams,
-		Adapts: joined.Adapts,
-		Ticket: c.portal.ticket(p.id, l.SDK), ICEServers: c.portal.options.ICEServers(p.id),
+		Adapts: joined.Adapts, Count: joined.Count, Thin: joined.Thin, Edges: p.options.Edges(),
+		Ticket: p.ticket(who), ICEServers: p.options.ICEServers(who.id),
 		WebTransport: data.Token, WebTransportHashes: data.Hashes,
 	}
-	c.finishLogin(p, result, ack)
+}
+
+func (p *Portal) full() bool { return p.options.Full != nil && p.options.Full() }
+
+// redirect is a refusal that says where else to try.
+func (p *Portal) redirect(refusal *portalproto.Error) error {
+	return &portalproto.Redirect{Refusal: refusal, Edges: p.options.Edges()}
 }
 
 // finishLogin makes the join the connection's, unless the client has gone or thought better of it (row 14).
@@ -277,7 +294,7 @@ func (c *connection) refreshTicket(ack sioserver.Ack) {
 		ack(portalproto.AckError(portalproto.ErrIllegalRequest)...)
 		return
 	}
-	ticket := c.portal.ticket(p.id, p.sdk)
+	ticket := c.portal.ticket(p)
 	if ticket == "" {
 		ack(portalproto.AckError(portalproto.ErrNoReconnection)...)
 		return

@@ -23,6 +23,7 @@ type noMixers struct{}
 
 func (noMixers) OpenMixer(room.MixerSpec) room.Mixer { return noMixers{} }
 func (noMixers) Update(room.Mix)                     {}
+func (noMixers) Follow(string)                       {}
 func (noMixers) Ready() error                        { return nil }
 func (noMixers) Close()                              {}
 

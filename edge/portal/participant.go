@@ -20,6 +20,10 @@ type participant struct {
 	receiver portalproto.Receiver
 	mayData  bool // it was granted data streams
 
+	migrate    atomic.Bool   // the client follows a Move
+	generation atomic.Uint64 // of the newest ticket
+	base       uint64        // that of a participant that was taken over, before this edge gave it any
+
 	dataTransport atomic.Pointer[string] // id of its transport for them; nil: none
 
 	mu     sync.Mutex  // guards what follows and keeps the order of notifications; Emit does not block
@@ -193,6 +197,20 @@ func (p *participant) Drop() {
 	if conn != nil {
 		event, data := portalproto.Dropped{}.Encode(p.receiver)
 		conn.emit(event, data)
+		conn.socket.Disconnect()
+	}
+}
+
+// Moved ends the participant here without a word: it is on another edge, and whatever it still has here is its own to end.
+func (p *participant) Moved() {
+	p.mu.Lock()
+	conn := p.conn
+	p.mu.Unlock()
+	if !p.leave() {
+		return
+	}
+	p.portal.forget(p)
+	if conn != nil {
 		conn.socket.Disconnect()
 	}
 }

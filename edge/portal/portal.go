@@ -21,6 +21,7 @@ import (
 	"portico/shared/jsonvalue"
 	"portico/shared/portalproto"
 	"portico/shared/task"
+	"portico/shared/token"
 )
 
 // Rooms carries requests to the rooms, here or elsewhere; *room.Directory satisfies it. Refusals are *portalproto.Error.
@@ -49,6 +50,9 @@ type Grant struct {
 	Room, User, Role string
 	Origin           conference.Origin
 	Data             bool // the token names an address for WebTransport
+	// TokenID and Created are of the token, for whoever sees to it that none is used twice.
+	TokenID string
+	Created time.Time
 }
 
 // Options are what a Portal needs. All functions must be safe for concurrent use.
@@ -57,8 +61,15 @@ type Options struct {
 	Signaling Signaling
 	// Admit verifies and uses up a token (2.3 rows 6 to 9). Refusals are *portalproto.Error.
 	Admit func(ctx context.Context, token jsonvalue.Value) (Grant, error)
-	// TicketKey signs reconnection tickets (5.1).
-	TicketKey []byte
+	// TicketKey signs reconnection tickets (5.1); TicketKeys, unless it is nil, gives the keys in its place.
+	TicketKey  []byte
+	TicketKeys func() token.Keys
+	// Edge is this edge's id in its cluster; empty without one. Then tickets are of use on every edge of the cluster.
+	Edge string
+	// Edges are the addresses of other edges that clients may go to, the best first; nil: there are none.
+	Edges func() []string
+	// Full, unless it is nil, tells whether nobody new is let in, for now: newcomers are shown Edges.
+	Full func() bool
 	// TicketLifetime is how long a ticket is valid; 0 means 600 s.
 	TicketLifetime time.Duration
 	// ReconnectionTimeout is how long a participant stays in its room after its connection was lost (Timer100); 0 means 60 s.
@@ -124,6 +135,12 @@ func New(o Options) *Portal {
 	}
 	if o.ReloginAck == "" {
 		o.ReloginAck = ReloginAuto
+	}
+	if o.TicketKeys == nil {
+		o.TicketKeys = func() token.Keys { return token.Keys{Current: o.TicketKey} }
+	}
+	if o.Edges == nil {
+		o.Edges = func() []string { return nil }
 	}
 	p := &Portal{options: o, connections: map[*connection]struct{}{}, participants: map[string]*participant{}}
 	p.group = task.NewGroup(context.Background(), func(e *task.PanicError) {

@@ -150,8 +150,10 @@ func (noMedia) Change(string, room.MediaSource) error               { return nil
 func (noMedia) Quality(id string) (jsonvalue.Value, bool) {
 	return jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of(id))), true
 }
-func (noMedia) Stop(string)             {}
-func (noMedia) CloseParticipant(string) {}
+func (noMedia) Stop(string)              {}
+func (noMedia) CloseParticipant(string)  {}
+func (noMedia) Remote(room.RemoteStream) {}
+func (noMedia) RemoteEnded(string)       {}
 func (noMedia) Signal(participant string, s portalproto.Signaling) error {
 	return portalproto.NoTransport(s.Transport)
 }

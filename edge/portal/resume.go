@@ -22,28 +22,38 @@ const (
 )
 
 // ticket makes a reconnection ticket for a client that may have one (5.1); "" for others.
-func (p *Portal) ticket(participant string, sdk portalproto.SDK) string {
-	if !sdk.Resumable() {
+func (p *Portal) ticket(who *participant) string {
+	if !who.sdk.Resumable() {
 		return ""
 	}
-	now := time.Now()
-	return token.MintTicket(p.options.TicketKey, token.Ticket{
-		ParticipantID: participant, TicketID: rand.Text(), NotBefore: now, NotAfter: now.Add(p.options.TicketLifetime),
-	}).Encode()
+	now, keys := time.Now(), p.options.TicketKeys()
+	t := keys.MintTicket(token.Ticket{
+		ParticipantID: who.id, TicketID: rand.Text(), NotBefore: now, NotAfter: now.Add(p.options.TicketLifetime),
+	})
+	if p.options.Edge != "" {
+		var nonce token.Nonce
+		_, _ = rand.Read(nonce[:]) // never fails
+		t = keys.SealState(t, token.State{Room: who.room, Edge: p.options.Edge, Generation: who.generation.Add(1)}, nonce)
+	}
+	return t.Encode()
 }
 
-// check follows rows 2 to 5 of 5.4: a ticket in force, signed here, of a participant that is still known.
-func (p *Portal) check(text string) (*participant, error) {
+// check follows rows 2 to 4 of 5.4: a ticket in force, signed in this cluster.
+func (p *Portal) check(text string) (token.Ticket, error) {
 	t, err := token.DecodeTicket(text)
-	if err != nil {
-		return nil, &portalproto.Error{Text: err.Error()}
+	switch {
+	case err != nil:
+		return t, &portalproto.Error{Text: err.Error()}
+	case !t.Valid(time.Now()):
+		return t, portalproto.ErrTicketExpired
+	case !p.options.TicketKeys().Verify(t):
+		return t, portalproto.ErrTicketSignature
 	}
-	if !t.Valid(time.Now()) {
-		return nil, portalproto.ErrTicketExpired
-	}
-	if !t.Verify(p.options.TicketKey) {
-		return nil, portalproto.ErrTicketSignature
-	}
+	return t, nil
+}
+
+// known follows rows 5 and 6: a participant that is still known here.
+func (p *Portal) known(t token.Ticket) (*participant, error) {
 	p.mu.Lock()
 	who := p.participants[t.ParticipantID]
 	p.mu.Unlock()
@@ -57,21 +67,39 @@ func (p *Portal) check(text string) (*participant, error) {
 }
 
 // relogin gives a participant that lost its connection this one (5.4). The ticket is text; some clients send the whole answer
-// of an earlier relogin instead, in which it is found too.
+// of an earlier relogin instead, in which it is found too. One that another edge knows may be taken over from there.
 func (c *connection) relogin(data jsonvalue.Value, ack sioserver.Ack) {
 	if !c.begin() {
 		ack(portalproto.AckError(portalproto.ErrInService)...)
 		return
 	}
-	text := data.Text()
-	if data.Kind() == jsonvalue.Object {
-		text = data.Get("ticket").Text()
-	}
-	p, err := c.portal.check(text)
+	r := portalproto.DecodeRelogin(data)
+	t, err := c.portal.check(r.Ticket)
 	if err != nil {
 		c.failLogin(err, ack)
 		return
 	}
+	p, err := c.portal.known(t)
+	if err == portalproto.ErrNoClient && r.Restore && c.portal.options.Edge != "" {
+		c.restore(t, r, ack)
+		return
+	}
+	if err != nil {
+		c.failLogin(err, ack)
+		return
+	}
+	if r.Migrate {
+		p.migrate.Store(true)
+	}
+	if r.Restore && p.isForeign(t) {
+		c.reenter(p, r, ack)
+		return
+	}
+	c.rebind(p, ack)
+}
+
+// rebind makes the connection the participant's, in place of one it may have still.
+func (c *connection) rebind(p *participant, ack sioserver.Ack) {
 	form := c.portal.options.ReloginAck
 	asObject := p.receiver.Version >= portalproto.V12 && (form == ReloginObject || form == ReloginAuto && p.sdk.TakesReloginObject())
 	if !c.take(p) {
@@ -82,14 +110,14 @@ func (c *connection) relogin(data jsonvalue.Value, ack sioserver.Ack) {
 		streams = c.portal.admitData(p)
 	}
 	before, err := p.bind(c, !asObject, func(missed []portalproto.Missed) {
-		ticket := c.portal.ticket(p.id, p.sdk)
+		ticket := c.portal.ticket(p)
 		if !asObject {
 			ack(portalproto.AckOK(jsonvalue.Of(ticket))...)
 			return
 		}
 		ack(portalproto.AckOK(portalproto.ReloginResult{
 			Ticket: ticket, Messages: missed, ICEServers: c.portal.options.ICEServers(p.id),
-			WebTransport: streams.Token, WebTransportHashes: streams.Hashes,
+			WebTransport: streams.Token, WebTransportHashes: streams.Hashes, Edges: c.portal.options.Edges(),
 		}.Encode())...)
 	})
 	if err != nil {

@@ -54,9 +54,14 @@ type PortalAddress struct {
 
 // Options make an API. Store, TokenKey, Portal, Conferences and SuperService are needed.
 type Options struct {
-	Store        store.Store
-	TokenKey     []byte               // the cluster's key for join tokens
-	Portal       func() PortalAddress // the portal to name in the next token; must not block
+	Store     store.Store
+	TokenKey  []byte               // the cluster's key for join tokens
+	TokenKeys func() token.Keys    // unless it is nil, in the place of TokenKey
+	Portal    func() PortalAddress // the portal to name in the next token; must not block
+	// SealRecords puts the record of a token into it, too, so that it admits while the store is away, and can be made then.
+	SealRecords bool
+	// PortalFor, unless it is nil, is the portal for a client of that origin who is to join that room; in the place of Portal.
+	PortalFor    func(room string, origin conference.Origin) PortalAddress
 	Conferences  Conferences
 	SuperService string // id of the service that may manage services
 
@@ -87,6 +92,12 @@ func New(o Options) *API {
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.TokenKeys == nil {
+		o.TokenKeys = func() token.Keys { return token.Keys{Current: o.TokenKey} }
+	}
+	if o.PortalFor == nil {
+		o.PortalFor = func(string, conference.Origin) PortalAddress { return o.Portal() }
 	}
 	return &API{o}
 }

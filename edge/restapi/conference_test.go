@@ -65,6 +65,8 @@ func (media) SetDisplay(string, conference.Resolution)            {}
 func (media) Change(string, room.MediaSource) error               { return nil }
 func (media) Stop(string)                                         {}
 func (media) CloseParticipant(string)                             {}
+func (media) Remote(room.RemoteStream)                            {}
+func (media) RemoteEnded(string)                                  {}
 func (media) Quality(string) (jsonvalue.Value, bool)              { return jsonvalue.Value{}, false }
 
 type mixers struct{}
@@ -74,6 +76,7 @@ func (mixers) OpenMixer(room.MixerSpec) room.Mixer { return mixer{} }
 type mixer struct{}
 
 func (mixer) Update(room.Mix) {}
+func (mixer) Follow(string)   {}
 func (mixer) Ready() error    { return nil }
 func (mixer) Close()          {}
 
@@ -88,7 +91,8 @@ func (m *member) Notify(n portalproto.Notification) {
 	m.add(event + " " + data.String())
 }
 
-func (m *member) Drop() { m.add("drop") }
+func (m *member) Drop()  { m.add("drop") }
+func (m *member) Moved() { m.add("moved") }
 
 func (m *member) add(line string) {
 	m.mu.Lock()

@@ -2,6 +2,7 @@ package restapi
 
 import (
 	"context"
+	secure "crypto/rand"
 	"errors"
 	"math/rand/v2"
 	"net/http"
@@ -25,12 +26,13 @@ func (c *call) createToken() (answer, error) {
 	if _, defined := room.RoleNamed(role); !defined || user == "" || len(user) > maxUser {
 		return nil, errNameOrRole
 	}
-	portal := c.Portal()
+	origin := originOf(c.body.Get("preference"))
+	portal := c.PortalFor(c.room.ID, origin)
 	if portal.Host == "" {
 		return nil, errNoPortal
 	}
-	text, err := IssueToken(c.ctx, c.Store, c.TokenKey, portal, store.TokenRecord{
-		User: user, Role: role, Room: c.room.ID, Service: c.service.ID, Origin: originOf(c.body.Get("preference")),
+	text, err := IssueToken(c.ctx, c.Store, c.TokenKeys(), c.SealRecords, portal, store.TokenRecord{
+		User: user, Role: role, Room: c.room.ID, Service: c.service.ID, Origin: origin,
 	})
 	if errors.Is(err, store.ErrLimit) {
 		c.Log.Warn("too many unused tokens", "service", c.service.ID)
@@ -43,17 +45,23 @@ func (c *call) createToken() (answer, error) {
 }
 
 // IssueToken records a token to a room and returns its text, signed with the cluster's key (management API 14). The caller has
-// checked the record's user, role and room; the rest of it is filled in here. The error is the store's.
-func IssueToken(ctx context.Context, s store.Store, key []byte, portal PortalAddress, r store.TokenRecord) (string, error) {
-	minted := token.Mint(key, token.Token{
-		TokenID: store.RandomID(), Host: portal.Host, Secure: portal.Secure, WebTransportURL: portal.WebTransportURL,
-	})
-	r.ID, r.Created, r.Code = minted.TokenID, time.Now(), strconv.FormatUint(rand.Uint64N(1e18), 10)
+// checked the record's user, role and room; the rest of it is filled in here. When sealed, the record travels in the token too, and the
+// store may be away. The error is the store's.
+func IssueToken(ctx context.Context, s store.Store, keys token.Keys, sealed bool, portal PortalAddress, r store.TokenRecord) (string, error) {
+	t := token.Token{TokenID: store.RandomID(), Host: portal.Host, Secure: portal.Secure, WebTransportURL: portal.WebTransportURL}
+	r.ID, r.Created, r.Code = t.TokenID, time.Now(), strconv.FormatUint(rand.Uint64N(1e18), 10)
 	r.Host, r.Secure, r.WebTransportURL = portal.Host, portal.Secure, portal.WebTransportURL
-	if err := s.PutToken(ctx, r); err != nil {
+	err := s.PutToken(ctx, r)
+	r.Unstored = sealed && errors.Is(err, store.ErrAway)
+	if err != nil && !r.Unstored {
 		return "", err
 	}
-	return minted.Encode(), nil
+	if sealed {
+		var nonce token.Nonce
+		_, _ = secure.Read(nonce[:]) // never fails
+		t.Record = keys.SealRecord(t.TokenID, store.EncodeRecord(r), nonce)
+	}
+	return keys.Mint(t).Encode(), nil
 }
 
 // whoJoins is the user and role a token is for: those of the Authorization header, where both must be named to be covered by

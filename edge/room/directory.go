@@ -22,10 +22,13 @@ type Options struct {
 	Selectors Selectors
 	// Mixers, without which mixed streams are listed but cannot be had, and streams are offered in no other form than they have.
 	Mixers Mixers
-	NewID  func() string // session ids: 32 lower-case hexadecimal digits, never the same twice
-	Limits Limits
-	Linger time.Duration // how long a room without anyone in it stays; 0 means 30 s (rooms-and-media 3.5)
-	Log    *slog.Logger
+	// Cluster, without which all participants of a room are on this edge, and Region, which is where this edge is.
+	Cluster Cluster
+	Region  string
+	NewID   func() string // session ids: 32 lower-case hexadecimal digits, never the same twice
+	Limits  Limits
+	Linger  time.Duration // how long a room without anyone in it stays; 0 means 30 s (rooms-and-media 3.5)
+	Log     *slog.Logger
 }
 
 // Directory holds the active rooms of this node and carries requests to them. All methods are safe for concurrent use; those
@@ -64,6 +67,9 @@ func NewDirectory(o Options) *Directory {
 	if o.Limits.Pictures == 0 {
 		o.Limits.Pictures = 16
 	}
+	if o.Limits.Roster == 0 {
+		o.Limits.Roster = 500
+	}
 	return &Directory{options: o, rooms: map[string]*entry{}}
 }
 
@@ -76,6 +82,15 @@ func (d *Directory) Join(ctx context.Context, j Join) (Joined, error) {
 	}
 	defer d.entered(j.Room, e)
 	return e.controller.join(ctx, j)
+}
+
+// Host wakes a room that this edge is the home of, for participants on other edges. It ends as any room does when nobody is left.
+func (d *Directory) Host(ctx context.Context, room string) error {
+	e, err := d.enter(ctx, room)
+	if err == nil {
+		d.entered(room, e)
+	}
+	return err
 }
 
 // enter finds or wakes a room and keeps it from ending until entered is called. One that is ending has to be gone first: what it has
@@ -131,15 +146,16 @@ func (d *Directory) wake(ctx context.Context, id string, e *entry) {
 		e.err = err
 		return
 	}
-	m, faults := newMachine(config, d.options.Limits, d.options.Mixers != nil)
+	m, faults := newMachine(config, d.options.Limits, d.options.Mixers != nil, d.options.Cluster != nil)
 	for _, fault := range faults {
 		log.Warn("a view does without a template that makes no sense", "error", fault)
 	}
 	c := &controller{
 		machine: m, members: map[string]Member{}, mixers: map[string]Mixer{},
 		media: d.options.Media, newID: d.options.NewID, log: log,
-		left: func() { d.check(id, e) },
+		left: func() { d.check(id, e) }, heard: make(chan struct{}),
 	}
+	c.life, c.end = context.WithCancel(context.Background())
 	c.loop = task.NewLoop(task.LoopOptions{
 		OnPanic: func(p *task.PanicError) {
 			log.Error("room controller failed", "panic", p.Error(), "stack", p.Stack)
@@ -154,6 +170,10 @@ func (d *Directory) wake(ctx context.Context, id string, e *entry) {
 	}
 	if d.options.Mixers != nil {
 		c.openMixers(d.options.Mixers)
+	}
+	if cluster := d.options.Cluster; cluster != nil {
+		// On the Loop: what the other edges say at once has to wait for it.
+		_ = c.run(context.Background(), func() error { c.membership = cluster.Enter(id, d.options.Region, part{c}); return nil })
 	}
 	e.controller = c
 	log.Info("room started")
@@ -308,7 +328,11 @@ func (d *Directory) SubscriptionControl(ctx context.Context, room, participant s
 
 // Destroy ends an active room for everyone in it; one that is not active is left alone.
 func (d *Directory) Destroy(room string) {
-	_ = d.in(room, func(c *controller) error { return c.destroy(context.Background(), portalproto.ReasonOwnerLeave) })
+	ctx, cancel := context.WithTimeout(context.Background(), maxAsk)
+	defer cancel()
+	if _, err := d.operate(ctx, room, command{op: opDestroy}); err != nil {
+		d.options.Log.Debug("room not destroyed", "room", room, "reason", err)
+	}
 }
 
 // Alive tells whether every room's Loop answers before ctx ends.
@@ -317,7 +341,7 @@ func (d *Directory) Alive(ctx context.Context) bool {
 	return ctx.Err() == nil
 }
 
-// Counts is what a Directory holds, for metrics.
+// Counts is what a Directory holds, for metrics: of rooms that are on other edges too, what is on this one.
 type Counts struct{ Rooms, Participants, Publications, Subscriptions int }
 
 // Count asks every room; it waits for their Loops.
@@ -333,8 +357,8 @@ func (d *Directory) Count(ctx context.Context) Counts {
 		_ = d.in(id, func(c *controller) error {
 			return c.run(ctx, func() error {
 				n.Rooms++
-				n.Participants += len(c.machine.members)
-				n.Publications += len(c.machine.streams)
+				n.Participants += len(c.machine.here)
+				n.Publications += len(c.machine.own())
 				n.Subscriptions += len(c.machine.subs)
 				return nil
 			})
@@ -358,7 +382,7 @@ func (d *Directory) Close() {
 	for _, e := range rooms {
 		<-e.ready
 		if c := e.controller; c != nil {
-			_ = c.destroy(context.Background(), portalproto.ReasonRoomDestroyed)
+			_ = c.run(context.Background(), func() error { c.destroyed(portalproto.ReasonRoomDestroyed, d.options.Cluster == nil); return nil })
 			c.close()
 		}
 	}

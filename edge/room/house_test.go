@@ -13,6 +13,8 @@ import (
 	"go.uber.org/goleak"
 
 	"portico/shared/conference"
+	"portico/shared/jsonvalue"
+	"portico/shared/layout"
 	"portico/shared/portalproto"
 )
 
@@ -112,12 +114,15 @@ func (f *fakeMedia) SetDisplay(s string, size conference.Resolution) {
 }
 func (f *fakeMedia) Stop(session string)                 { f.note("stop %s", session) }
 func (f *fakeMedia) CloseParticipant(participant string) { f.note("close %s", participant) }
+func (f *fakeMedia) Remote(s RemoteStream)               { f.note("remote %s at %s", s.Stream, s.Edge) }
+func (f *fakeMedia) RemoteEnded(stream string)           { f.note("remote %s ended", stream) }
 
 // fakeMember keeps what it was told, as JSON.
 type fakeMember struct {
 	mu      sync.Mutex
 	got     []string
 	dropped bool
+	moved   bool
 }
 
 func (m *fakeMember) Notify(n portalproto.Notification) {
@@ -125,6 +130,12 @@ func (m *fakeMember) Notify(n portalproto.Notification) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.got = append(m.got, event+" "+data.String())
+}
+
+func (m *fakeMember) Moved() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.moved = true
 }
 
 func (m *fakeMember) Drop() {
@@ -221,12 +232,17 @@ func (h *house) publishAV(owner string) string {
 	if err != nil {
 		h.t.Fatalf("publish: %v", err)
 	}
-	h.ready(ack.ID, []conference.Track{
-		{ID: ack.ID + "-0", Kind: conference.Audio, Mid: "0", Format: conference.Format{Codec: "opus", SampleRate: 48000, ChannelNum: 2}},
-		{ID: ack.ID + "-1", Kind: conference.Video, Mid: "1", Format: conference.Format{Codec: "vp8"},
-			Parameters: conference.VideoParameters{Resolution: conference.Resolution{Width: 640, Height: 480}}},
-	})
+	h.ready(ack.ID, avOf(ack.ID))
 	return ack.ID
+}
+
+// avOf is what publishAV publishes.
+func avOf(transport string) []conference.Track {
+	return []conference.Track{
+		{ID: transport + "-0", Kind: conference.Audio, Mid: "0", Format: conference.Format{Codec: "opus", SampleRate: 48000, ChannelNum: 2}},
+		{ID: transport + "-1", Kind: conference.Video, Mid: "1", Format: conference.Format{Codec: "vp8"},
+			Parameters: conference.VideoParameters{Resolution: conference.Resolution{Width: 640, Height: 480}}},
+	}
 }
 
 func (h *house) ready(session string, tracks []conference.Track) {
@@ -262,4 +278,44 @@ func wantAll(t *testing.T, what string, got []string, want ...string) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%s:\n got %s\nwant %s", what, strings.Join(got, "\n     "), strings.Join(want, "\n     "))
 	}
+}
+
+// kinds is what notifications are about, without what they say.
+func kinds(told []string) []string {
+	list := make([]string, len(told))
+	for i, line := range told {
+		event, text, _ := strings.Cut(line, " ")
+		v, err := jsonvalue.Parse([]byte(text), jsonvalue.Limits{})
+		if err != nil {
+			panic(err)
+		}
+		for _, part := range []jsonvalue.Value{v.Get("action"), v.Get("status"), v.Get("id"), v.Path("data", "field")} {
+			if event[:4] == "prog" && part.Text() == v.Get("id").Text() {
+				continue
+			}
+			if part.Text() != "" {
+				event += " " + part.Text()
+			}
+		}
+		list[i] = event
+	}
+	return list
+}
+
+func scene(t *testing.T, text string) layout.Scene {
+	t.Helper()
+	v, err := jsonvalue.Parse([]byte(text), jsonvalue.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := layout.ReadLayout(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func sorted(list []string) []string {
+	slices.Sort(list)
+	return list
 }

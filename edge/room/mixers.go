@@ -17,6 +17,8 @@ type Mixers interface {
 type Mixer interface {
 	// Update says what is in the mix from now on, all of it; only the last word counts.
 	Update(mix Mix)
+	// Follow says that the mix is made at that edge from now on, the room's home, and comes from there; until the next Update.
+	Follow(edge string)
 	// Ready is why the mix cannot be subscribed to at the moment: nil, or an error that says so in words for the log.
 	Ready() error
 	// Close ends the mix and the subscriptions of its tracks. It may be called twice.

@@ -18,12 +18,13 @@ import (
 
 // fakeMixers makes mixers that keep what they are told.
 type fakeMixers struct {
-	mu     sync.Mutex
-	specs  []MixerSpec
-	mixes  map[string]Mix // by stream; the last of each
-	told   int            // how often any was told
-	closed []string
-	notYet error // the answer of Ready
+	mu      sync.Mutex
+	specs   []MixerSpec
+	mixes   map[string]Mix    // by stream; the last of each
+	follows map[string]string // by stream: where it was told to be
+	told    int               // how often any was told
+	closed  []string
+	notYet  error // the answer of Ready
 
 	closing, goOn chan struct{} // if set, Close tells and waits
 }
@@ -44,7 +45,14 @@ func (m *fakeMixer) Update(mix Mix) {
 	m.of.mu.Lock()
 	defer m.of.mu.Unlock()
 	m.of.mixes[m.stream] = mix
+	delete(m.of.follows, m.stream)
 	m.of.told++
+}
+
+func (m *fakeMixer) Follow(edge string) {
+	m.of.mu.Lock()
+	defer m.of.mu.Unlock()
+	m.of.follows[m.stream] = edge
 }
 
 func (m *fakeMixer) Ready() error {
@@ -82,7 +90,7 @@ func newMixingHouse(t *testing.T, change func(*conference.Room)) *mixingHouse {
 			change(r)
 		}
 	})
-	m := &mixingHouse{house: h, mixers: &fakeMixers{mixes: map[string]Mix{}}}
+	m := &mixingHouse{house: h, mixers: &fakeMixers{mixes: map[string]Mix{}, follows: map[string]string{}}}
 	h.d.options.Mixers = m.mixers
 	m.watcher, _ = h.join("watcher", "viewer")
 	return m

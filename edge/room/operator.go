@@ -3,8 +3,10 @@ package room
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"portico/shared/conference"
+	"portico/shared/jsonvalue"
 	"portico/shared/layout"
 	"portico/shared/portalproto"
 )
@@ -20,8 +22,9 @@ type PermissionChange struct {
 
 // StreamChange is one thing to change of a stream (management API 8.3): one of the types below.
 type StreamChange interface {
-	// apply changes the publication p or, when that is nil, the view v.
+	// apply changes the publication p or, when that is nil, the view v. It fails with elsewhere when another edge has to do it.
 	apply(m *machine, p *publication, v *view) error
+	value() jsonvalue.Value // for another edge
 }
 
 // MixInto mixes a forward stream into the view of that label, where it may be already.
@@ -47,68 +50,73 @@ type Occupy struct {
 
 // Participants lists who is in a room, in the order of joining.
 func (d *Directory) Participants(ctx context.Context, room string) (list []conference.Participant) {
-	_ = d.in(room, func(c *controller) error {
-		return c.run(ctx, func() error {
-			list = c.machine.participants()
-			return nil
-		})
-	})
+	for more := true; more; {
+		r, err := d.operate(ctx, room, command{op: opParticipants, from: len(list)})
+		list = append(list, r.participants...)
+		more = err == nil && r.more && len(r.participants) > 0
+	}
 	return list
 }
 
 // ChangePermission changes what a participant may publish and subscribe to from now on; what it does already goes on.
-func (d *Directory) ChangePermission(
-	ctx context.Context, room, participant string, p PermissionChange,
-) (changed conference.Participant, err error) {
-	err = d.in(room, func(c *controller) error {
-		return c.run(ctx, func() error {
-			changed, err = c.machine.changePermission(participant, p)
-			return err
-		})
-	})
-	return changed, err
+func (d *Directory) ChangePermission(ctx context.Context, room, participant string, p PermissionChange) (conference.Participant, error) {
+	r, err := d.operate(ctx, room, command{op: opPermission, participant: participant, permission: p})
+	return r.participant, err
 }
 
 // DropParticipant ends a participation: the client is told and disconnected.
 func (d *Directory) DropParticipant(ctx context.Context, room, participant string) error {
-	return d.in(room, func(c *controller) error { return c.drop(ctx, participant) })
+	_, err := d.operate(ctx, room, command{op: opDrop, participant: participant})
+	return err
 }
 
 // Streams lists the streams of a room: those of its views, those of the loudest audio, then those that are published.
 func (d *Directory) Streams(ctx context.Context, room string) (list []conference.Stream) {
-	_ = d.in(room, func(c *controller) error {
-		return c.run(ctx, func() error {
-			list = c.machine.list()
-			return nil
-		})
-	})
+	for more := true; more; {
+		r, err := d.operate(ctx, room, command{op: opStreams, from: len(list)})
+		list = append(list, r.streams...)
+		more = err == nil && r.more && len(r.streams) > 0
+	}
 	return list
 }
 
 // ChangeStream makes the changes in their order, those of SetStatus only if all others could be made. Of these, one that fails does not
 // keep the next from being made, and none is undone.
-func (d *Directory) ChangeStream(ctx context.Context, room, stream string, changes []StreamChange) (changed conference.Stream, err error) {
-	err = d.in(room, func(c *controller) error {
-		return c.run(ctx, func() error {
-			changed, err = c.machine.changeStream(stream, changes)
-			return err
-		})
-	})
-	return changed, err
+func (d *Directory) ChangeStream(ctx context.Context, room, stream string, changes []StreamChange) (conference.Stream, error) {
+	r, err := d.operate(ctx, room, command{op: opChange, stream: stream, changes: changes})
+	return r.stream, err
 }
 
 // DeleteStream ends a publication; its owner is told no more than everybody.
 func (d *Directory) DeleteStream(ctx context.Context, room, stream string) error {
-	return d.in(room, func(c *controller) error {
-		return c.run(ctx, func() error {
-			defer c.left()
-			return c.machine.deleteStream(stream)
-		})
+	_, err := d.operate(ctx, room, command{op: opDelete, stream: stream})
+	return err
+}
+
+// operate carries out what an operator asks for: in the room if it is active here, else where it is.
+func (d *Directory) operate(ctx context.Context, room string, cmd command) (r reply, err error) {
+	if d.find(room) == nil && d.options.Cluster != nil {
+		answer, err := d.options.Cluster.Command(ctx, room, cmd.encode())
+		switch {
+		case errors.Is(err, ErrNoRoom):
+			return r, portalproto.ErrNotJoinedRoom
+		case err != nil:
+			return r, portalproto.ErrClusterUnavailable
+		}
+		return decodeReply(answer)
+	}
+	err = d.in(room, func(c *controller) error {
+		r, err = c.execute(ctx, cmd)
+		return err
 	})
+	return r, err
 }
 
 func (c *controller) drop(ctx context.Context, participant string) error {
 	return c.run(ctx, func() error {
+		if who := c.machine.members[participant]; who != nil && who.edge != "" {
+			return elsewhere{Key{ParticipantEntry, participant}}
+		}
 		member := c.members[participant]
 		if member == nil || !c.machine.leave(participant) {
 			return portalproto.ErrNotJoinedRoom
@@ -126,6 +134,9 @@ func (m *machine) changePermission(participant string, c PermissionChange) (conf
 	if who == nil {
 		return conference.Participant{}, portalproto.ErrNotJoinedRoom
 	}
+	if who.edge != "" {
+		return conference.Participant{}, elsewhere{Key{ParticipantEntry, participant}}
+	}
 	p := &who.participant.Permission
 	for _, right := range []struct{ of, to *bool }{
 		{&p.Publish.Audio, c.PublishAudio}, {&p.Publish.Video, c.PublishVideo},
@@ -135,6 +146,7 @@ func (m *machine) changePermission(participant string, c PermissionChange) (conf
 			*right.of = *right.to
 		}
 	}
+	m.announceMember(who)
 	return who.participant, nil
 }
 
@@ -142,7 +154,7 @@ func (m *machine) changeStream(id string, changes []StreamChange) (conference.St
 	p, v := m.publication(id), m.viewOf(id)
 	if p == nil && v == nil {
 		if i := m.selectedIndex(id); i >= 0 && len(changes) == 0 {
-			return m.selected[i], nil
+			return m.selected[i].Stream, nil
 		}
 		return conference.Stream{}, portalproto.ErrNoStream
 	}
@@ -191,13 +203,20 @@ func (c SetLayout) apply(m *machine, _ *publication, v *view) error {
 	if v == nil || v.config.Video == nil {
 		return portalproto.ErrInvalidMixView
 	}
+	if !m.leads {
+		return elsewhere{}
+	}
 	places, err := v.places.Set(c.Scene)
+	v.fixed = v.fixed || err == nil && m.mixes
 	return m.rearrange(v, places, err)
 }
 
 func (c Occupy) apply(m *machine, _ *publication, v *view) error {
 	if v == nil || v.config.Video == nil {
 		return portalproto.ErrInvalidMixView
+	}
+	if !m.leads {
+		return elsewhere{}
 	}
 	places, err := v.places.MoveTo(c.Stream, c.Region)
 	return m.rearrange(v, places, err)
@@ -208,6 +227,9 @@ func (m *machine) deleteStream(id string) error {
 	p := m.publication(id)
 	if p == nil || !p.ready {
 		return portalproto.ErrNoStream
+	}
+	if p.edge != "" {
+		return elsewhere{Key{StreamEntry, id}}
 	}
 	m.do(func(media Media) { media.Stop(id) })
 	m.removeStream(p)

@@ -9,9 +9,10 @@ import (
 )
 
 // publish checks a publication (portal protocol 6.2 rows 3 to 6) and holds its place as connecting. The media layer opens it
-// afterwards, outside the state machine: published or abandon tells how that went.
+// afterwards, outside the state machine: published or abandon tells how that went. The session has the id that it is given, unless it
+// goes on with a stream of the owner's that is on another edge.
 func (m *machine) publish(owner, session string, r portalproto.PublishRequest) (*publication, error) {
-	who := m.members[owner]
+	who := m.local(owner)
 	if who == nil {
 		return nil, portalproto.ErrNotJoinedRoom
 	}
@@ -20,8 +21,12 @@ func (m *machine) publish(owner, session string, r portalproto.PublishRequest) (
 			return nil, portalproto.ErrUnauthorized
 		}
 	}
-	if m.config.InputLimit >= 0 && len(m.streams) >= m.config.InputLimit {
+	old := m.resumable(owner, r.Resume)
+	if old == nil && m.config.InputLimit >= 0 && len(m.streams) >= m.config.InputLimit {
 		return nil, portalproto.ErrTooManyInputs
+	}
+	if old != nil {
+		session = old.stream.ID
 	}
 	data, via := r.Transport.Type == portalproto.TransportQUIC, viaWebRTC
 	if data {
@@ -33,9 +38,18 @@ func (m *machine) publish(owner, session string, r portalproto.PublishRequest) (
 	if err := m.reserve(owner); err != nil {
 		return nil, err
 	}
-	p := &publication{transport: transportOf(r.Transport, session), stream: conference.Stream{
+	p := &publication{generation: 1, transport: transportOf(r.Transport, session), stream: conference.Stream{
 		ID: session, Type: conference.Forward, Owner: owner, Via: via, InViews: []string{}, Attributes: r.Attributes, Data: data,
 	}}
+	if old != nil {
+		p.generation = old.generation + 1
+		p.stream.InViews = old.stream.InViews
+		if !p.stream.Attributes.Exists() {
+			p.stream.Attributes = old.stream.Attributes
+		}
+		m.resuming[session] = p
+		return p, nil
+	}
 	m.streams = append(m.streams, p)
 	return p, nil
 }
@@ -65,7 +79,7 @@ func usable(tracks []portalproto.PublishTrack) bool {
 
 // abandon forgets a session that the media layer refused, without telling anyone.
 func (m *machine) abandon(session string) {
-	if p := m.publication(session); p != nil {
+	if p := m.published(session); p != nil {
 		m.forget(p)
 	}
 	if s := m.subs[session]; s != nil {
@@ -76,7 +90,18 @@ func (m *machine) abandon(session string) {
 
 // live tells whether a session is still wanted, after the media layer has opened it.
 func (m *machine) live(session string) bool {
-	return m.publication(session) != nil || m.subs[session] != nil
+	return m.published(session) != nil || m.subs[session] != nil
+}
+
+// published is the publication of this edge with that session, or nil.
+func (m *machine) published(session string) *publication {
+	if p := m.resuming[session]; p != nil {
+		return p
+	}
+	if p := m.publication(session); p != nil && p.edge == "" {
+		return p
+	}
+	return nil
 }
 
 func (m *machine) publication(id string) *publication {
@@ -91,16 +116,48 @@ func (m *machine) publication(id string) *publication {
 // sessionReady is the media layer's word that a session's media can flow: its owner is told, and for a publication everyone
 // learns of the new stream, the owner included and after its own progress (portal protocol 7.2).
 func (m *machine) sessionReady(session string, tracks []conference.Track) {
-	if p := m.publication(session); p != nil && !p.ready {
+	if p := m.published(session); p != nil && !p.ready {
 		p.ready = true
 		p.stream.Tracks = m.offered(tracks)
 		m.tell(p.stream.Owner, p.progress(portalproto.ProgressReady, ""))
-		m.tellStreams(portalproto.StreamAdded{Stream: p.stream})
+		if m.resuming[session] == p {
+			m.resumed(p)
+		} else {
+			m.streamAdded(p)
+		}
+		m.announceStream(p)
 		m.offerAudio(p)
 	}
 	if s := m.subs[session]; s != nil {
 		m.tell(s.owner, s.progress(portalproto.ProgressReady, ""))
 	}
+}
+
+// resumable is a stream of the owner's on another edge that it may go on with here. One that was here before, and whose media still are,
+// is not: they would have the same names.
+func (m *machine) resumable(owner, stream string) *publication {
+	p := m.publication(stream)
+	if p == nil || p.edge == "" || p.stream.Owner != owner || m.resuming[stream] != nil || m.superseded[stream] != "" {
+		return nil
+	}
+	return p
+}
+
+// resumed puts a publication in the place of the one on another edge that it goes on with. If that has ended meanwhile, it is a new one.
+func (m *machine) resumed(p *publication) {
+	delete(m.resuming, p.stream.ID)
+	i := slices.IndexFunc(m.streams, func(o *publication) bool { return o.stream.ID == p.stream.ID })
+	if i < 0 {
+		m.streams = append(m.streams, p)
+		m.relabel(p)
+		m.streamAdded(p)
+		return
+	}
+	was := m.streams[i]
+	p.generation, p.stream.InViews = max(p.generation, was.generation+1), was.stream.InViews
+	m.streams = slices.Clone(m.streams)
+	m.streams[i] = p
+	m.changed(p, &was.stream)
 }
 
 // offered is a publication's tracks with what the room offers to make of them.
@@ -115,17 +172,22 @@ func (m *machine) offered(tracks []conference.Track) []conference.Track {
 // layersWanted tells the owner of a publication which of its layers are of use, in words of ours that only clients hear that asked for
 // them.
 func (m *machine) layersWanted(session string, rids []string) {
-	if p := m.publication(session); p != nil && p.ready {
+	if p := m.published(session); p != nil && p.ready {
 		m.tell(p.stream.Owner, p.progress(portalproto.ProgressLayers, strings.Join(rids, ",")))
 	}
 }
 
 // sessionFailed is the media layer's word that a session is over.
 func (m *machine) sessionFailed(session, reason string) {
-	if p := m.publication(session); p != nil {
+	if p := m.published(session); p != nil {
 		m.tell(p.stream.Owner, p.progress(portalproto.ProgressError, reason))
-		m.removeStream(p)
+		if m.resuming[session] == p {
+			m.forget(p)
+		} else {
+			m.removeStream(p)
+		}
 	}
+	delete(m.superseded, session)
 	if s := m.subs[session]; s != nil {
 		m.endSubscription(s, reason)
 	}
@@ -133,7 +195,7 @@ func (m *machine) sessionFailed(session, reason string) {
 
 // tracksChanged is the media layer's word that it knows more of a publication's tracks, such as a picture's size.
 func (m *machine) tracksChanged(session string, tracks []conference.Track) {
-	p := m.publication(session)
+	p := m.published(session)
 	if p == nil || !p.ready {
 		return
 	}
@@ -148,12 +210,13 @@ func (m *machine) tracksChanged(session string, tracks []conference.Track) {
 	p.stream.Tracks = updated
 	stream := p.stream
 	m.tellStreams(portalproto.StreamUpdated{ID: session, Field: portalproto.FieldAll, Stream: &stream})
+	m.announceStream(p)
 	m.mixedAnew(p)
 }
 
 // unpublish ends a publication (portal protocol 6.3). acked is called before anyone is told that the stream is gone.
 func (m *machine) unpublish(participant, session string, acked func()) error {
-	if m.members[participant] == nil {
+	if m.local(participant) == nil {
 		return portalproto.ErrNotJoinedRoom
 	}
 	p := m.publication(session)
@@ -166,20 +229,27 @@ func (m *machine) unpublish(participant, session string, acked func()) error {
 	if !m.mayControl(participant, p.stream.Owner) {
 		return portalproto.ErrUnauthorized
 	}
+	return m.unpublished(p, acked)
+}
+
+// unpublished ends a publication that may be ended.
+func (m *machine) unpublished(p *publication, acked func()) error {
+	session := p.stream.ID
+	if p.edge != "" {
+		return elsewhere{Key{StreamEntry, session}}
+	}
 	m.do(func(media Media) { media.Stop(session) })
 	m.forget(p)
 	m.endSubscriptionsTo(session)
 	acked()
 	m.unmixAll(p)
-	if p.ready {
-		m.tellStreams(portalproto.StreamRemoved{ID: session})
-	}
+	m.streamRemoved(p)
 	return nil
 }
 
 // streamControl pauses, resumes, mixes or moves a stream (portal protocol 6.4). region is the answer to GetRegion.
 func (m *machine) streamControl(participant string, c portalproto.StreamControl) (region string, err error) {
-	if m.members[participant] == nil {
+	if m.local(participant) == nil {
 		return "", portalproto.ErrNotJoinedRoom
 	}
 	p := m.publication(c.ID)
@@ -189,6 +259,11 @@ func (m *machine) streamControl(participant string, c portalproto.StreamControl)
 	if !m.mayControl(participant, p.stream.Owner) {
 		return "", portalproto.ErrUnauthorized
 	}
+	return m.controlled(p, c)
+}
+
+// controlled carries out what may be done.
+func (m *machine) controlled(p *publication, c portalproto.StreamControl) (region string, err error) {
 	if !p.ready {
 		return "", portalproto.ErrStreamNotReady
 	}
@@ -225,6 +300,9 @@ func (m *machine) setActive(p *publication, kinds conference.MediaSet, active bo
 	if !(kinds.Audio && p.stream.Has(conference.Audio) || kinds.Video && p.stream.Has(conference.Video)) {
 		return portalproto.ErrNoTrackToMute
 	}
+	if p.edge != "" {
+		return elsewhere{Key{StreamEntry, p.stream.ID}}
+	}
 	tracks := append([]conference.Track(nil), p.stream.Tracks...)
 	for i := range tracks {
 		if kinds.Has(tracks[i].Kind) {
@@ -234,6 +312,7 @@ func (m *machine) setActive(p *publication, kinds conference.MediaSet, active bo
 		}
 	}
 	p.stream.Tracks = tracks
+	m.announceStream(p)
 	m.mixedAnew(p)
 	status := statusValue(active)
 	if kinds.Audio {

@@ -25,7 +25,7 @@ func (d *Directory) SubscriptionQuality(ctx context.Context, room, participant, 
 // mayLook checks that a subscription is the participant's own. Unlike control of it, looking is for nobody else: what is told names the
 // network addresses of whoever owns it.
 func (m *machine) mayLook(participant, session string) error {
-	if m.members[participant] == nil {
+	if m.local(participant) == nil {
 		return portalproto.ErrNotJoinedRoom
 	}
 	s := m.subs[session]

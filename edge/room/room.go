@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"time"
 
 	"portico/shared/conference"
 	"portico/shared/jsonvalue"
@@ -27,6 +28,8 @@ type Member interface {
 	Notify(n portalproto.Notification)
 	// Drop ends the participation: the client is told and disconnected. The room has forgotten the participant already.
 	Drop()
+	// Moved says that the participant is on another edge now: here nothing is told any more, and its connection is of no use.
+	Moved()
 }
 
 // Media opens and closes the media of sessions; packages rtc and wt satisfy it through the node. All calls are safe for concurrent
@@ -49,6 +52,12 @@ type Media interface {
 	Stop(session string)
 	// CloseParticipant ends everything of a participant; it may be called again.
 	CloseParticipant(participant string)
+	// Remote makes a stream of another edge known, or tells that its edge or its tracks are others now: then its subscriptions go on, each
+	// with the track of the same kind and rid. A stream of the same id that was published here until now is superseded: its subscriptions
+	// go over, and its session ends with its transport, or by Stop.
+	Remote(stream RemoteStream)
+	// RemoteEnded forgets a stream of another edge; what it fed has been stopped. A publication here with the same id stays.
+	RemoteEnded(stream string)
 }
 
 // MediaPublication declares the tracks a participant is about to send, or data: then there are no tracks, and the transport is one
@@ -96,13 +105,29 @@ type MediaEvents interface {
 	LayersWanted(session string, rids []string)
 }
 
-// Join asks for a participant's admission. The token behind it has been verified.
+// Join asks for a participant's admission. The token or ticket behind it has been verified.
 type Join struct {
 	Room        string // id
-	Participant string // id, never used before
+	Participant string // id, never used before unless it resumes
 	User, Role  string
 	Origin      conference.Origin
 	Member      Member
+
+	// In a cluster. TokenID and Created are of the token, so that the home sees to it that none is used twice.
+	TokenID string
+	Created time.Time
+	// Resume takes up a participant that is in the room on another edge: then User, Role and Client are what the room knows, and
+	// Generation is higher than any that the participant has had. Otherwise it is 0. One that is on this edge already stays what it is,
+	// and the answer shows the room anew.
+	Resume     bool
+	Generation uint64
+	// Client is what the portal wants to be told again when the participant resumes, by Known, which is called on the room's Loop before
+	// the Member is told anything; a few hundred bytes of JSON.
+	Client jsonvalue.Value
+	Known  func(client jsonvalue.Value)
+
+	// Thin says that the participant makes do with a thin roster where there are many others: see portalproto.Roster.
+	Thin bool
 }
 
 // Joined is the room as a participant finds it, itself included; Participants are in the order of joining.
@@ -113,6 +138,8 @@ type Joined struct {
 	Participants []conference.Participant
 	Streams      []conference.Stream
 	Adapts       bool // videos adapt to each subscriber's network and display (rooms-and-media 8.8)
+	Count        int  // participants of the room, for those that joined with Thin
+	Thin         bool // Participants are not all
 }
 
 // Limits bound what one room and one participant may hold, beyond the room's own configuration.
@@ -120,6 +147,7 @@ type Limits struct {
 	Participants int // of one room
 	Sessions     int // publications and subscriptions of one participant
 	Pictures     int // different ones that relays make for one participant: of mixes, and of streams in another form
+	Roster       int // participants above which the roster of one room is thin, for those that asked for it; 0 means 500
 }
 
 // errClosed says that the room ended while it was being asked.
@@ -136,6 +164,12 @@ type controller struct {
 	mixers   map[string]Mixer // by label of the view; empty when nothing mixes
 	log      *slog.Logger
 	left     func() // told, on the Loop, whenever something went
+
+	membership Membership      // nil without a cluster
+	life       context.Context // ends when the room ends here
+	end        context.CancelFunc
+	heard      chan struct{} // owned by the Loop: closed when other edges have said something
+	pace       *time.Timer   // owned by the Loop: the machine's tick; nil: there was none yet
 
 	updating sync.Mutex // one update of a subscription at a time: each is undone when it fails
 
@@ -172,65 +206,17 @@ func (c *controller) post(f func()) {
 	})
 }
 
-// deliver performs the machine's effects. Notifications only reach mailboxes, so they go at once; media may take locks and
-// time, so it goes to a queue of its own that keeps the order.
-func (c *controller) deliver() {
-	var media []func(Media)
-	for _, e := range c.machine.take() {
-		if e.media != nil {
-			media = append(media, e.media)
-			continue
-		}
-		if e.candidate != "" {
-			media = append(media, func(Media) { c.selector.Add(e.candidate) })
-			continue
-		}
-		if e.mix != nil {
-			if mixer := c.mixers[e.view]; mixer != nil {
-				media = append(media, func(Media) { mixer.Update(*e.mix) })
-			}
-			continue
-		}
-		if member := c.members[e.to]; member != nil {
-			member.Notify(e.notify)
-		}
-	}
-	if len(media) == 0 {
-		return
-	}
-	c.slow.Lock()
-	defer c.slow.Unlock()
-	c.queue = append(c.queue, media...)
-	if !c.busy {
-		c.busy = true
-		c.done.Add(1)
-		go c.runMedia()
-	}
-}
-
-// runMedia empties the queue of media effects and ends.
-func (c *controller) runMedia() {
-	defer c.done.Done()
-	for {
-		c.slow.Lock()
-		queue := c.queue
-		c.queue = nil
-		if len(queue) == 0 {
-			c.busy = false
-			c.slow.Unlock()
-			return
-		}
-		c.slow.Unlock()
-		for _, f := range queue {
-			f(c.media)
-		}
-	}
-}
-
 // close ends the room's goroutines; the Loop runs what was posted before.
 func (c *controller) close() {
+	c.end()
 	c.loop.Close()
+	if c.pace != nil {
+		c.pace.Stop()
+	}
 	c.done.Wait()
+	if c.membership != nil {
+		c.membership.Close()
+	}
 	if c.selector != nil {
 		c.selector.Close()
 	}
@@ -240,14 +226,31 @@ func (c *controller) close() {
 }
 
 func (c *controller) join(ctx context.Context, j Join) (Joined, error) {
-	var joined Joined
-	err := c.run(ctx, func() error {
-		var err error
-		if joined, err = c.machine.join(j.Participant, j.User, j.Role, j.Origin); err == nil {
-			c.members[j.Participant] = j.Member
-			c.log.Info("participant joined", "participant", j.Participant, "user", j.User, "role", j.Role)
+	if c.membership == nil && j.Resume {
+		return Joined{}, portalproto.ErrNoClient
+	}
+	if c.membership != nil {
+		here, err := c.admit(ctx, &j)
+		if err != nil {
+			return Joined{}, err
 		}
-		return err
+		if !here {
+			ctx = context.Background() // its place is taken
+		}
+	}
+	var joined Joined
+	err := c.run(ctx, func() (err error) {
+		if who := c.machine.local(j.Participant); who != nil && j.Resume {
+			joined = c.machine.show(who, j.Thin)
+		} else if joined, err = c.machine.join(&j); err != nil {
+			return err
+		}
+		if j.Resume && j.Known != nil {
+			j.Known(c.machine.members[j.Participant].client)
+		}
+		c.members[j.Participant] = j.Member
+		c.log.Info("participant joined", "participant", j.Participant, "user", joined.Self.User, "role", joined.Self.Role, "resumed", j.Resume)
+		return nil
 	})
 	return joined, err
 }
@@ -272,15 +275,15 @@ func (c *controller) leave(ctx context.Context, participant string) error {
 
 // publish reserves the session, opens its media outside the Loop, and takes it back when that fails or nobody is there any more.
 func (c *controller) publish(ctx context.Context, participant string, r portalproto.PublishRequest) (portalproto.SessionAck, error) {
-	session := c.newID()
 	var p *publication
 	err := c.run(ctx, func() (err error) {
-		p, err = c.machine.publish(participant, session, r)
+		p, err = c.machine.publish(participant, c.newID(), r)
 		return err
 	})
 	if err != nil {
 		return portalproto.SessionAck{}, err
 	}
+	session := p.stream.ID // it may go on with a stream of before
 	ack := portalproto.SessionAck{ID: session, Transport: p.transport}
 	err = c.media.Publish(MediaPublication{
 		Participant: participant, Transport: ack.Transport, Session: session, New: r.Transport.ID == "", Data: p.stream.Data,
@@ -310,6 +313,7 @@ func (c *controller) subscribe(ctx context.Context, participant string, r portal
 	for i, t := range tracks {
 		sources[i] = t.source
 	}
+	c.flush(tracks)
 	err = c.media.Subscribe(MediaSubscription{
 		Participant: participant, Transport: ack.Transport, Session: session, New: r.Transport.ID == "", Data: s.data,
 		Tracks: sources, Events: c.events(participant),
@@ -355,10 +359,18 @@ func (c *controller) joined(participant string) (in bool) {
 }
 
 func (c *controller) unpublish(ctx context.Context, participant, session string, acked func()) error {
-	return c.run(ctx, func() error {
+	err := c.run(ctx, func() error {
 		defer c.left()
 		return c.machine.unpublish(participant, session, acked)
 	})
+	var at elsewhere
+	if !errors.As(err, &at) {
+		return err
+	}
+	if _, err = c.ask(ctx, at, command{op: opUnpublish, stream: session}); err == nil {
+		acked()
+	}
+	return err
 }
 
 func (c *controller) unsubscribe(ctx context.Context, participant, session string) error {
@@ -369,7 +381,24 @@ func (c *controller) unsubscribe(ctx context.Context, participant, session strin
 }
 
 func (c *controller) text(ctx context.Context, from, to string, message jsonvalue.Value) error {
-	return c.run(ctx, func() error { return c.machine.text(from, to, message) })
+	n := note{from: from, to: to, message: message}
+	if to == portalproto.All {
+		to = ""
+	}
+	var body []byte
+	if c.membership != nil {
+		if body = n.encode(); len(body) > MaxNote {
+			return portalproto.ErrMessageTooLong
+		}
+	}
+	others := false
+	if err := c.run(ctx, func() (err error) {
+		others, err = c.machine.text(from, n.to, message)
+		return err
+	}); err != nil || !others {
+		return err
+	}
+	return unreachable(c.membership.Note(ctx, to, body))
 }
 
 func (c *controller) streamControl(ctx context.Context, participant string, r portalproto.StreamControl) (region string, err error) {
@@ -377,6 +406,11 @@ func (c *controller) streamControl(ctx context.Context, participant string, r po
 		region, err = c.machine.streamControl(participant, r)
 		return err
 	})
+	var at elsewhere
+	if errors.As(err, &at) {
+		answer, err := c.ask(ctx, at, command{op: opControl, control: r})
+		return answer.region, err
+	}
 	return region, err
 }
 
@@ -387,19 +421,26 @@ func (c *controller) subscriptionControl(ctx context.Context, participant string
 	return c.run(ctx, func() error { return c.machine.subscriptionControl(participant, r) })
 }
 
-// destroy ends the room for everyone in it.
+// destroy ends the room for everyone in it, also on other edges.
 func (c *controller) destroy(ctx context.Context, reason string) error {
-	return c.run(ctx, func() error {
-		gone := c.machine.destroy(reason)
-		c.deliver()
-		for _, id := range gone {
-			member := c.members[id]
+	err := c.run(ctx, func() error { c.destroyed(reason, true); return nil })
+	if err != nil || c.membership == nil {
+		return err
+	}
+	return unreachable(c.membership.Note(ctx, "", note{destroy: true}.encode()))
+}
+
+// destroyed ends the room for everyone who is in it here, and says whether it is the same everywhere.
+func (c *controller) destroyed(reason string, everywhere bool) {
+	gone := c.machine.destroy(reason, everywhere)
+	c.deliver()
+	for _, id := range gone {
+		if member := c.members[id]; member != nil {
 			delete(c.members, id)
 			member.Drop()
 		}
-		c.left()
-		return nil
-	})
+	}
+	c.left()
 }
 
 // events binds what the media layer reports to a participant: words about a transport go straight to the participant's

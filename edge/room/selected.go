@@ -21,6 +21,9 @@ type Selectors interface {
 type AudioSelector interface {
 	// Add makes a publication's audio one to be chosen from, until it ends.
 	Add(publication string)
+	// Follow says that the choice is made at that edge from now on, the room's home, and what is chosen comes from there; with an empty
+	// edge it is made here again.
+	Follow(edge string)
 	// Close ends it and its tracks; changed is called no more when it returns.
 	Close()
 }
@@ -37,11 +40,18 @@ const (
 	unknown      = "unknown"
 )
 
+// selectedStream is one of the loudest audio: who is in it, and whether nobody is louder. generation is that of its entry.
+type selectedStream struct {
+	conference.Stream
+	major      bool
+	generation uint64
+}
+
 // newSelected is the streams of the loudest audio as they are at first. What they carry is in whatever codec it was published.
-func newSelected() []conference.Stream {
-	list := make([]conference.Stream, selectedStreams)
+func newSelected() []selectedStream {
+	list := make([]selectedStream, selectedStreams)
 	for i := range list {
-		list[i] = conference.Stream{
+		list[i].Stream = conference.Stream{
 			ID: selectedPrefix + strconv.Itoa(i), Type: conference.Forward, Owner: unknown, Via: viaSelecting, InViews: []string{},
 			ActiveInput: unknown, Tracks: []conference.Track{{Kind: conference.Audio, Format: conference.Format{Codec: unknown}}},
 		}
@@ -71,19 +81,19 @@ func (m *machine) selectedSource(t portalproto.SubscribeTrack) (conference.Track
 
 // selectedIndex is the place of the selected stream with that id, negative when it is none.
 func (m *machine) selectedIndex(id string) int {
-	return slices.IndexFunc(m.selected, func(s conference.Stream) bool { return s.ID == id })
+	return slices.IndexFunc(m.selected, func(s selectedStream) bool { return s.ID == id })
 }
 
 // offerAudio makes a publication that is ready a candidate for the selected streams, if it can be one.
 func (m *machine) offerAudio(p *publication) {
-	if m.selected != nil && p.stream.Via == viaWebRTC && p.stream.Has(conference.Audio) {
+	if m.selected != nil && m.leads && p.stream.Via == viaWebRTC && p.stream.Has(conference.Audio) {
 		m.effects = append(m.effects, effect{candidate: p.stream.ID})
 	}
 }
 
 // activeInput is the media layer's word of who is in a selected stream now, and whether nobody is louder.
 func (m *machine) activeInput(slot int, publication string, major bool) {
-	if slot < 0 || slot >= len(m.selected) {
+	if slot < 0 || slot >= len(m.selected) || !m.leads {
 		return
 	}
 	if publication == "" {
@@ -91,14 +101,19 @@ func (m *machine) activeInput(slot int, publication string, major bool) {
 	} else if p := m.publication(publication); p == nil || !p.ready {
 		return // it has ended; who comes in its place is told soon
 	}
+	s := &m.selected[slot]
+	s.ActiveInput, s.major = publication, major
+	m.tellSelected(s)
+	m.announceSelected(s)
+}
+
+func (m *machine) tellSelected(s *selectedStream) {
 	volume := "minor"
-	if major {
+	if s.major {
 		volume = "major"
 	}
-	s := &m.selected[slot]
-	s.ActiveInput = publication
 	m.tellStreams(portalproto.StreamUpdated{ID: s.ID, Field: portalproto.FieldActiveInput, Value: jsonvalue.OfObject(
-		jsonvalue.M("id", jsonvalue.Of(publication)), jsonvalue.M("volume", jsonvalue.Of(volume)))})
+		jsonvalue.M("id", jsonvalue.Of(s.ActiveInput)), jsonvalue.M("volume", jsonvalue.Of(volume)))})
 }
 
 // openSelector starts the choice of the loudest audio, if the room wants it.

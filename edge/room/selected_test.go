@@ -53,6 +53,7 @@ func (f *fakeSelectors) OpenSelector(tracks []string, changed func(slot int, pub
 }
 
 func (f *fakeSelectors) Add(publication string) { f.note("add %s", publication) }
+func (f *fakeSelectors) Follow(edge string)     { f.note("follow %s", edge) }
 func (f *fakeSelectors) Close()                 { f.note("close") }
 
 // newSelectingHouse is a house whose room selects active audio.

@@ -17,7 +17,7 @@ func statusValue(active bool) jsonvalue.Value {
 
 // subscribe checks a subscription (portal protocol 6.5 rows 3 to 12) and holds its place. Its tracks are in the order of the request.
 func (m *machine) subscribe(owner, session string, r portalproto.SubscribeRequest) (s *subscription, err error) {
-	who := m.members[owner]
+	who := m.local(owner)
 	if who == nil {
 		return nil, portalproto.ErrNotJoinedRoom
 	}
@@ -102,7 +102,7 @@ func (m *machine) unsubscribe(participant, session string) error {
 }
 
 func (m *machine) ownSubscription(participant, session string) (*subscription, error) {
-	if m.members[participant] == nil {
+	if m.local(participant) == nil {
 		return nil, portalproto.ErrNotJoinedRoom
 	}
 	s := m.subs[session]

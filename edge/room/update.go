@@ -23,6 +23,7 @@ func (c *controller) update(ctx context.Context, participant string, r portalpro
 		return err
 	}
 	changed := changes(before, after)
+	c.flush(pick(after, changed))
 	err := c.mixing(pick(after, changed))
 	done := 0
 	for ; err == nil && done < len(changed); done++ {

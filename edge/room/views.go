@@ -20,6 +20,14 @@ type view struct {
 	scene   layout.Scene       // of places, as it was told last
 	loudest string             // the mixer's last word; "" when its next one counts whatever it is
 	resets  int                // how often somebody has asked for another arrangement
+
+	// In a cluster:
+	edge           string   // who is the home, while that is another edge
+	generation     uint64   // of the view's entry
+	shown          []string // the inputs of places, as they were told last
+	fixed          bool     // somebody has set the layout
+	revision, base uint64   // of mixState
+	lost           *lost    // this edge is not the home any more, and has not heard of another
 }
 
 // newViews are the room's views without inputs. Of several with one label the last counts (rooms-and-media 1.2). faults are the
@@ -93,6 +101,8 @@ func notMixing(k conference.Kind) *portalproto.Error {
 func (m *machine) mix(p *publication, label string) error {
 	v := m.viewNamed(label)
 	switch {
+	case !m.leads:
+		return elsewhere{}
 	case v == nil:
 		return portalproto.ErrInvalidView
 	case len(p.stream.Tracks) == 0:
@@ -114,7 +124,10 @@ func (m *machine) mix(p *publication, label string) error {
 // unmix takes a publication out of a view, in which it need not be.
 func (m *machine) unmix(p *publication, label string) error {
 	v := m.viewNamed(label)
-	if v == nil {
+	switch {
+	case !m.leads:
+		return elsewhere{}
+	case v == nil:
 		return portalproto.ErrInvalidView
 	}
 	id := p.stream.ID
@@ -134,7 +147,7 @@ func (m *machine) unmix(p *publication, label string) error {
 	return nil
 }
 
-// unmixAll takes a publication that has ended out of all views.
+// unmixAll takes a publication that has ended out of all views. Where these are made elsewhere, that edge does it.
 func (m *machine) unmixAll(p *publication) {
 	for _, v := range m.views {
 		_ = m.unmix(p, v.config.Label) // the view is there
@@ -144,7 +157,7 @@ func (m *machine) unmixAll(p *publication) {
 // mixedAnew tells the mixers of everything a publication is in that something about it is not as it was.
 func (m *machine) mixedAnew(p *publication) {
 	for _, v := range m.views {
-		if slices.Contains(v.inputs, p.stream.ID) {
+		if m.leads && slices.Contains(v.inputs, p.stream.ID) {
 			m.mixed(v)
 		}
 	}
@@ -154,6 +167,12 @@ func (m *machine) mixedAnew(p *publication) {
 func (m *machine) mixed(v *view) {
 	scene := v.places.Scene()
 	m.effects = append(m.effects, effect{view: v.config.Label, mix: &Mix{Inputs: m.inputsOf(v), Scene: scene, Resets: v.resets}})
+	m.retell(v, scene)
+	m.announceMix(v)
+}
+
+// retell tells everyone how a view looks, if it looks otherwise.
+func (m *machine) retell(v *view, scene layout.Scene) {
 	if slices.Equal(scene, v.scene) {
 		return
 	}
@@ -242,7 +261,10 @@ func (m *machine) regionOf(p *publication, label string) (string, error) {
 // picture is the view of that label, if it has a picture.
 func (m *machine) picture(label string) (*view, error) {
 	v := m.viewNamed(label)
-	if v == nil || v.config.Video == nil {
+	switch {
+	case !m.leads:
+		return nil, elsewhere{}
+	case v == nil || v.config.Video == nil:
 		return nil, portalproto.ErrInvalidMixView
 	}
 	return v, nil
@@ -268,18 +290,19 @@ func (m *machine) rearrange(v *view, places layout.Arrangement, err error) error
 // loudest is a mixer's word of who is the loudest from now on (rooms-and-media 6.1 and 6.2).
 func (m *machine) loudest(label, stream string) {
 	v := m.viewNamed(label)
-	if v == nil || v.config.Video == nil || !v.config.Audio.VAD || stream == v.loudest || !slices.Contains(v.inputs, stream) {
+	if v == nil || !m.leads || v.config.Video == nil || !v.config.Audio.VAD || stream == v.loudest || !slices.Contains(v.inputs, stream) {
 		return
 	}
 	v.loudest, v.stream.ActiveInput = stream, stream
 	m.tellStreams(portalproto.StreamUpdated{ID: v.stream.ID, Field: portalproto.FieldActiveInput, Value: jsonvalue.Of(stream)})
-	if !v.config.Video.KeepActiveInputPrimary {
-		return
+	if v.config.Video.KeepActiveInputPrimary {
+		v.places = v.places.Promote(stream)
+		if !slices.Equal(v.places.Scene(), v.scene) {
+			m.mixed(v)
+			return
+		}
 	}
-	v.places = v.places.Promote(stream)
-	if !slices.Equal(v.places.Scene(), v.scene) {
-		m.mixed(v)
-	}
+	m.announceMix(v)
 }
 
 // clear empties a view, whose publications are gone, without telling anybody but its mixer.
@@ -287,9 +310,12 @@ func (m *machine) clear(v *view) {
 	if len(v.inputs) == 0 && len(v.scene) == 0 {
 		return
 	}
-	v.inputs, v.places, v.scene, v.loudest = nil, v.empty, nil, ""
+	v.inputs, v.places, v.scene, v.loudest, v.shown, v.fixed = nil, v.empty, nil, "", nil, false
 	v.stream.Layout, v.stream.ActiveInput = jsonvalue.OfArray(), unknown
-	m.effects = append(m.effects, effect{view: v.config.Label, mix: &Mix{Resets: v.resets}})
+	if m.leads {
+		m.effects = append(m.effects, effect{view: v.config.Label, mix: &Mix{Resets: v.resets}})
+		m.announceMix(v)
+	}
 }
 
 // openMixers makes the views known to whatever mixes them.

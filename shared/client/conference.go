@@ -43,6 +43,10 @@ type Options struct {
 	// after a failure, its own included, until Timeouts.Rejoin is over; it must return when ctx ends.
 	Token func(ctx context.Context) (string, error)
 
+	// Thin says that a thin roster will do where there are many participants: of those only who publishes something, or writes to this
+	// client, is listed and told of, the others are a number. See Events.RosterChanged.
+	Thin bool
+
 	RelayOnly  bool        // media through a relay only
 	ICEServers []ICEServer // not nil: instead of those the server names
 	Timeouts   Timeouts
@@ -149,6 +153,8 @@ type Info struct {
 	Participants []conference.Participant // the client itself among them, in the order of coming
 	Streams      []conference.Stream      // its own among them
 	Adapts       bool                     // videos adapt to each subscriber's network and display: see Subscription.Update
+	Count        int                      // how many participants there are
+	Thin         bool                     // Participants are not all of them: see Options.Thin
 }
 
 // Join connects to the portal that the token names and enters the token's room. ctx bounds the joining, not the conference. Errors: ErrToken,
@@ -186,24 +192,13 @@ func newConference(options Options) *Conference {
 }
 
 func (c *Conference) join(ctx context.Context, url, token string) error {
-	w, err := c.dial(ctx, url)
-	if err != nil {
-		return err
-	}
-	if err := c.do(ctx, func() error {
-		c.state.wire, c.state.url = w, url
-		return nil
-	}); err != nil {
-		_ = w.socket.Close()
-		return err
-	}
-	return c.login(ctx, w, token, func(result portalproto.LoginResult, r *room) {
-		c.state.room = r
+	return c.enter(ctx, url, token, func(w *wire, at string, result portalproto.LoginResult, r *room) {
+		c.state.room, c.state.wire, c.state.url = r, w, at
 		if err := c.group.Go(c.negotiator); err != nil {
 			return // the end has begun
 		}
 		c.admitted(result.Ticket, result.ICEServers, result.Edges)
-		c.granted(dataURL(token), result.WebTransport, result.WebTransportHashes)
+		c.granted(dataURLAt(at, url, token), result.WebTransport, result.WebTransportHashes)
 		c.tellState()
 		c.open(w)
 	})
@@ -213,7 +208,7 @@ func (c *Conference) join(ctx context.Context, url, token string) error {
 func (c *Conference) login(ctx context.Context, w *wire, token string, enter func(portalproto.LoginResult, *room)) error {
 	login := portalproto.Login{
 		Token: jsonvalue.Of(token), SDK: portalproto.SDK{Type: c.options.SDKType, Version: c.options.SDKVersion}, Protocol: portalproto.V12,
-		Migrate: true,
+		Migrate: true, Thin: c.options.Thin,
 	}
 	return w.ask(ctx, portalproto.EventLogin, login.Encode(), func(answer jsonvalue.Value) error {
 		result, ok := portalproto.DecodeLoginResult(answer)
@@ -252,7 +247,7 @@ func (c *Conference) Info() Info {
 	read := func() {
 		r := c.state.room
 		info = Info{Self: r.self, RoomID: r.id, Views: r.views, Participants: r.participants.list(), Streams: r.streams.list(),
-			Adapts: r.adapts}
+			Adapts: r.adapts, Count: r.size(), Thin: r.thin}
 	}
 	if err := c.loop.Do(context.Background(), read); err != nil {
 		<-c.loop.Done()

@@ -37,6 +37,15 @@ func dataURL(token string) string {
 	return ""
 }
 
+// dataURLAt is dataURL for a login on the edge at one address with a token that names another: those of other edges are not known, so
+// there are no data streams then.
+func dataURLAt(at, named, token string) string {
+	if at != named {
+		return ""
+	}
+	return dataURL(token)
+}
+
 // granted takes what a login has brought for data streams, on the loop.
 func (c *Conference) granted(url, token string, hashes []string) {
 	c.state.data = dataState{}

@@ -36,6 +36,8 @@ var (
 type ServerError struct {
 	Request string // name of the request: "login", "publish", …
 	Text    string // for people who read English; not translated
+
+	edges []string // others, which may not refuse
 }
 
 func (e *ServerError) Error() string { return e.Request + " refused: " + e.Text }

@@ -25,6 +25,11 @@ type Events interface {
 	// is there again. It has a new id, a publication with it a new stream, but on another edge, where it keeps both; a subscription has
 	// new Tracks.
 	SessionRestored(old, id string)
+	// RosterChanged is told with Options.Thin alone: when the roster becomes thin or full, and while it is thin when there are more
+	// participants or fewer, about once a second. It comes before those are told to leave of whom nothing more will be heard, and after
+	// those are told to join of whom nothing was heard: so as long as the roster is thin, joining and leaving mean no more than that
+	// somebody is listed.
+	RosterChanged(count int, thin bool)
 	State(s State)
 	// Disconnected is the last call, made once. err is nil after Leave; otherwise ErrDropped, ErrLost or what else ended the conference.
 	Disconnected(err error)
@@ -72,5 +77,6 @@ func (NoEvents) StreamUpdated(conference.Stream, string, jsonvalue.Value) {}
 func (NoEvents) Message(string, string, jsonvalue.Value)                  {}
 func (NoEvents) SessionEnded(string, string)                              {}
 func (NoEvents) SessionRestored(string, string)                           {}
+func (NoEvents) RosterChanged(int, bool)                                  {}
 func (NoEvents) State(State)                                              {}
 func (NoEvents) Disconnected(error)                                       {}

@@ -64,14 +64,15 @@ type portal struct {
 	opened   []string // sessions acknowledged and not yet ready
 
 	dials    int
-	socket   *fakeSocket     // nil: the client is away
-	last     *fakeSocket     // newest connection
-	asString bool            // the answer to relogin is the ticket alone
-	regrant  string          // token for data streams that comes with relogin
-	deaf     bool            // what is sent gets lost
-	down     map[string]bool // addresses at which nobody answers
-	hung     map[string]bool // addresses at which a connection never comes about
-	moved    bool            // relogin finds another edge, which takes the participant over
+	socket   *fakeSocket         // nil: the client is away
+	last     *fakeSocket         // newest connection
+	asString bool                // the answer to relogin is the ticket alone
+	regrant  string              // token for data streams that comes with relogin
+	deaf     bool                // what is sent gets lost
+	down     map[string]bool     // addresses at which nobody answers
+	hung     map[string]bool     // addresses at which a connection never comes about
+	moved    bool                // relogin finds another edge, which takes the participant over
+	full     map[string][]string // addresses that refuse everybody, and the edges that they name instead
 	tickets  int
 	seq      int64
 	buffer   []portalproto.Missed
@@ -219,7 +220,13 @@ func (s *fakeSocket) Ask(name string, done func([]jsonvalue.Value, error), args 
 func (p *portal) serve(s *fakeSocket, id int, name string, data jsonvalue.Value, loss string) {
 	p.mu.Lock()
 	answers, mute := p.answers, p.mute[name]
+	named, full := p.full[s.options.URL]
 	p.mu.Unlock()
+	if full && (name == portalproto.EventLogin || name == portalproto.EventRelogin) {
+		s.ack(id, portalproto.AckError(&portalproto.Redirect{Refusal: portalproto.ErrOverloaded, Edges: named}))
+		p.loseSocket(s, ErrDropped)
+		return
+	}
 	if mute {
 		return
 	}

@@ -62,9 +62,11 @@ func (c *Conference) resumeSomewhere(ctx context.Context, patience time.Duration
 		return c.resume(ctx, url, portalproto.Relogin{Ticket: ticket})
 	}
 	var first error
-	for _, to := range append([]string{url}, edges...) {
+	edges = append([]string{url}, edges...)
+	most := len(edges) + maxRedirects
+	for i := 0; i < len(edges); i++ {
 		limited, cancel := context.WithTimeoutCause(ctx, patience, ErrTimeout)
-		err := c.resume(limited, to, portalproto.Relogin{Ticket: ticket, Restore: true, Migrate: true})
+		err := c.resume(limited, edges[i], c.restoring(ticket))
 		cancel()
 		if first == nil {
 			first = err
@@ -75,8 +77,14 @@ func (c *Conference) resumeSomewhere(ctx context.Context, patience time.Duration
 		case isFinal(err):
 			return err
 		}
+		edges = withRedirects(edges, url, err, most)
 	}
 	return first
+}
+
+// restoring is the request for the client's place on an edge that need not know it.
+func (c *Conference) restoring(ticket string) portalproto.Relogin {
+	return portalproto.Relogin{Ticket: ticket, Restore: true, Migrate: true, Thin: c.options.Thin}
 }
 
 // isFinal tells whether a portal has refused to resume for a reason that time does not mend.
@@ -99,28 +107,33 @@ func (c *Conference) move(m portalproto.Move) {
 	if within <= 0 {
 		within = moveTime
 	}
-	if c.group.Go(func(ctx context.Context) { c.migrate(ctx, w, edges, m.Ticket, within) }) != nil {
+	url := c.state.url
+	if c.group.Go(func(ctx context.Context) { c.migrate(ctx, w, url, edges, m.Ticket, within) }) != nil {
 		c.state.moving = false // the end has begun
 	}
 }
 
-// migrate goes to one of the edges while the connection w still stands. When none takes the client in time it stays, until it is put out.
-func (c *Conference) migrate(ctx context.Context, w *wire, edges []string, ticket string, within time.Duration) {
+// migrate goes to one of the edges while the connection w, to url, still stands. When none takes the client in time it stays, until it is
+// put out.
+func (c *Conference) migrate(ctx context.Context, w *wire, url string, edges []string, ticket string, within time.Duration) {
 	ctx, cancel := context.WithTimeoutCause(ctx, within, ErrTimeout)
 	defer cancel()
 	defer func() { _ = c.do(context.Background(), func() error { c.state.moving = false; return nil }) }()
-	for n := 0; ctx.Err() == nil; n++ {
-		err := c.leaveFor(ctx, w, edges[n%len(edges)], ticket)
-		if err == nil || isFinal(err) || errors.Is(err, errStayed) {
-			return
-		}
-		if n%len(edges) == len(edges)-1 {
-			pause := time.NewTimer(backoff.Delay(n/len(edges), rand.Float64()))
-			select {
-			case <-pause.C:
-			case <-ctx.Done():
-				pause.Stop()
+	edges = slices.Clip(edges) // others have it too
+	most := len(edges) + maxRedirects
+	for round := 0; ctx.Err() == nil; round++ {
+		for i := 0; i < len(edges) && ctx.Err() == nil; i++ {
+			err := c.leaveFor(ctx, w, edges[i], ticket)
+			if err == nil || isFinal(err) || errors.Is(err, errStayed) {
+				return
 			}
+			edges = withRedirects(edges, url, err, most)
+		}
+		pause := time.NewTimer(backoff.Delay(round, rand.Float64()))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
 		}
 	}
 }
@@ -131,8 +144,7 @@ func (c *Conference) leaveFor(ctx context.Context, before *wire, url, ticket str
 	if err != nil {
 		return err
 	}
-	r := portalproto.Relogin{Ticket: ticket, Restore: true, Migrate: true}
-	err = w.ask(ctx, portalproto.EventRelogin, r.Encode(), func(answer jsonvalue.Value) error {
+	err = w.ask(ctx, portalproto.EventRelogin, c.restoring(ticket).Encode(), func(answer jsonvalue.Value) error {
 		result, ok := portalproto.DecodeReloginResult(answer)
 		switch {
 		case c.state.wire != before || c.state.leaving:

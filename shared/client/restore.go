@@ -20,15 +20,9 @@ func (c *Conference) rejoin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	w, err := c.dial(ctx, url)
-	if err != nil {
-		return err
-	}
-	err = c.login(ctx, w, token, func(result portalproto.LoginResult, r *room) { c.rejoined(w, url, dataURL(token), result, r) })
-	if err != nil {
-		c.closing.Go(func() { _ = w.socket.Close() })
-	}
-	return err
+	return c.enter(ctx, url, token, func(w *wire, at string, result portalproto.LoginResult, r *room) {
+		c.rejoined(w, at, dataURLAt(at, url, token), result, r)
+	})
 }
 
 // rejoined takes over the new participation, on the loop.
@@ -202,6 +196,14 @@ func (r *room) has(ids []string) bool {
 
 // changes are the events that make one room the other. The client's own joining is not told, as it is not on Join.
 func changes(before, after *room) (events []func(Events)) {
+	roster := func() {
+		if count, thin := after.size(), after.thin; (before.thin || thin) && (count != before.size() || thin != before.thin) {
+			events = append(events, func(e Events) { e.RosterChanged(count, thin) })
+		}
+	}
+	if after.thin {
+		roster()
+	}
 	for _, s := range before.streams.list() {
 		if _, there := after.streams.get(s.ID); !there {
 			events = append(events, func(e Events) { e.StreamRemoved(s.ID) })
@@ -216,6 +218,9 @@ func changes(before, after *room) (events []func(Events)) {
 		if _, there := before.participants.get(p.ID); !there && p.ID != after.self.ID {
 			events = append(events, func(e Events) { e.ParticipantJoined(p) })
 		}
+	}
+	if !after.thin {
+		roster()
 	}
 	for _, s := range after.streams.list() {
 		old, there := before.streams.get(s.ID)

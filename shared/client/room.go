@@ -21,6 +21,8 @@ type room struct {
 	views        []string
 	self         conference.Participant
 	adapts       bool
+	thin         bool // not all participants are told of
+	count        int  // how many there are, while thin
 	participants roster[conference.Participant]
 	streams      roster[conference.Stream]
 }
@@ -28,7 +30,7 @@ type room struct {
 // newRoom seeds a room. ok is false when the list of participants does not contain the client itself.
 func newRoom(login portalproto.LoginResult) (r *room, ok bool) {
 	r = &room{
-		id: login.RoomID, views: login.Views, self: login.Participant, adapts: login.Adapts,
+		id: login.RoomID, views: login.Views, self: login.Participant, adapts: login.Adapts, thin: login.Thin, count: login.Count,
 		participants: newRoster[conference.Participant](maxParticipants), streams: newRoster[conference.Stream](maxStreams),
 	}
 	for _, p := range login.Participants {
@@ -66,10 +68,26 @@ func (r *room) apply(n portalproto.Notification) func(Events) {
 		return func(e Events) { e.StreamRemoved(n.ID) }
 	case portalproto.StreamUpdated:
 		return r.updateStream(n)
+	case portalproto.Roster:
+		if n.Thin == r.thin && (n.Count == r.count || !n.Thin) {
+			return nil
+		}
+		r.thin, r.count = n.Thin, n.Count
+		count := r.size()
+		return func(e Events) { e.RosterChanged(count, n.Thin) }
 	case portalproto.TextMessage:
 		return func(e Events) { e.Message(n.From, n.To, n.Message) }
 	}
 	return nil
+}
+
+// size is how many participants there are: never less than are listed.
+func (r *room) size() int {
+	listed := len(r.participants.order)
+	if r.thin {
+		return max(r.count, listed)
+	}
+	return listed
 }
 
 func (r *room) addStream(s conference.Stream) func(Events) {

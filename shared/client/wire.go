@@ -90,7 +90,12 @@ func decodeAck(name string, args []jsonvalue.Value) (jsonvalue.Value, error) {
 	answer, err := portalproto.DecodeAck(args)
 	var refusal *portalproto.Error
 	if errors.As(err, &refusal) {
-		return answer, &ServerError{Request: name, Text: refusal.Text}
+		refused := &ServerError{Request: name, Text: refusal.Text}
+		var redirect *portalproto.Redirect
+		if errors.As(err, &redirect) {
+			refused.edges = redirect.Edges
+		}
+		return answer, refused
 	}
 	return answer, err
 }

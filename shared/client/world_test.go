@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -38,6 +39,9 @@ func (r *recorder) Message(from, to string, m jsonvalue.Value) {
 }
 func (r *recorder) SessionEnded(id, reason string) { r.event("ended", id, reason) }
 func (r *recorder) SessionRestored(old, id string) { r.event("restored", old, id) }
+func (r *recorder) RosterChanged(count int, thin bool) {
+	r.event("roster", strconv.Itoa(count), strconv.FormatBool(thin))
+}
 func (r *recorder) State(s State) {
 	if r.onState != nil {
 		r.onState(s)

@@ -15,6 +15,8 @@ type Login struct {
 	Protocol Version
 	// Migrate says that the client goes to another edge when Move asks it to. An addition of ours.
 	Migrate bool
+	// Thin says that the client makes do with a thin roster where there are many participants: see Roster. An addition of ours.
+	Thin bool
 }
 
 // SDK is what a client says of itself; it decides on reconnection and on a few kindnesses to old clients.
@@ -47,6 +49,7 @@ func DecodeLogin(v jsonvalue.Value) (Login, error) {
 		SDK:      SDK{Type: sdk.Get("type").Text(), Version: sdk.Get("version").Text()},
 		Protocol: version,
 		Migrate:  v.Get("migrate").Bool(),
+		Thin:     v.Get("thin").Bool(),
 	}, nil
 }
 
@@ -57,7 +60,8 @@ func (l Login) Encode() jsonvalue.Value {
 		jsonvalue.M("userAgent", jsonvalue.OfObject(jsonvalue.M("sdk", jsonvalue.OfObject(
 			jsonvalue.M("type", jsonvalue.Of(l.SDK.Type)), jsonvalue.M("version", jsonvalue.Of(l.SDK.Version)))))),
 		jsonvalue.M("protocol", jsonvalue.Of(l.Protocol.String())),
-		jsonvalue.M("migrate", optionalTrue(l.Migrate)))
+		jsonvalue.M("migrate", optionalTrue(l.Migrate)),
+		jsonvalue.M("thin", optionalTrue(l.Thin)))
 }
 
 // Resumable tells whether a client of this kind is given reconnection: exactly the SDK types of OWT (portal protocol 2.1).
@@ -112,6 +116,8 @@ type LoginResult struct {
 	ICEServers         []ICEServer
 	Edges              []string // other edges to resume on, the best first: "http(s)://host:port"
 	Adapts             bool     // videos of the room adapt to each subscriber's network and display
+	Count              int      // participants of the room, for clients that asked for Thin; 0 for others
+	Thin               bool     // Participants are not all: see Roster
 	WebTransportHashes []string // SHA-256 of certificates to take for WebTransport, base64; none: those that are signed
 }
 
@@ -140,6 +146,8 @@ func (r LoginResult) Encode(to Receiver) jsonvalue.Value {
 		jsonvalue.M("iceServers", encodeICEServers(r.ICEServers)),
 		jsonvalue.M("edges", encodeEdges(r.Edges)),
 		jsonvalue.M("enableBandwidthAdaptation", optionalTrue(r.Adapts)),
+		jsonvalue.M("count", optionalCount(r.Count)),
+		jsonvalue.M("thin", optionalTrue(r.Thin)),
 		jsonvalue.M("webTransportCertificateHashes", EncodeHashes(r.WebTransportHashes)))
 }
 
@@ -167,6 +175,8 @@ func DecodeLoginResult(v jsonvalue.Value) (r LoginResult, ok bool) {
 	r.ICEServers = decodeICEServers(v.Get("iceServers"))
 	r.Edges = decodeEdges(v.Get("edges"))
 	r.Adapts = v.Get("enableBandwidthAdaptation").Bool()
+	r.Count, _ = decodeCount(v.Get("count"))
+	r.Thin = v.Get("thin").Bool()
 	r.WebTransportHashes = decodeHashes(v.Get("webTransportCertificateHashes"))
 	return r, r.Participant.ID != "" && room.Kind() == jsonvalue.Object
 }

@@ -15,7 +15,8 @@ import (
 type Relogin struct {
 	Ticket  string
 	Restore bool
-	Migrate bool // as in Login
+	Migrate bool // as in Login, and so is the next; without Restore they are not told
+	Thin    bool
 }
 
 // Encode is the data of the request.
@@ -24,7 +25,7 @@ func (r Relogin) Encode() jsonvalue.Value {
 		return jsonvalue.Of(r.Ticket)
 	}
 	return jsonvalue.OfObject(jsonvalue.M("ticket", jsonvalue.Of(r.Ticket)), jsonvalue.M("restore", jsonvalue.OfBool(true)),
-		jsonvalue.M("migrate", optionalTrue(r.Migrate)))
+		jsonvalue.M("migrate", optionalTrue(r.Migrate)), jsonvalue.M("thin", optionalTrue(r.Thin)))
 }
 
 // DecodeRelogin reads the request in its forms. Some clients send the whole answer of an earlier relogin instead, in which the ticket is
@@ -35,6 +36,7 @@ func DecodeRelogin(v jsonvalue.Value) Relogin {
 	}
 	r := Relogin{Ticket: v.Get("ticket").Text(), Restore: v.Get("restore").Bool()}
 	r.Migrate = r.Restore && v.Get("migrate").Bool()
+	r.Thin = r.Restore && v.Get("thin").Bool()
 	return r
 }
 

@@ -146,6 +146,8 @@ func DecodeNotification(event string, data jsonvalue.Value) (n Notification, ok 
 		return Dropped{}, true
 	case EventMove:
 		return decodeMove(data)
+	case EventRoster:
+		return decodeRoster(data)
 	}
 	return nil, false
 }

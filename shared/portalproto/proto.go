@@ -62,6 +62,9 @@ var versionNames = [...]string{"unknown", "1.0", "1.1", "1.2"}
 
 func (v Version) String() string { return versionNames[v] }
 
+// ParseVersion reads a version by its name; ok is false for one that is not served.
+func ParseVersion(name string) (v Version, ok bool) { return parseVersion(jsonvalue.Of(name)) }
+
 // parseVersion reads the protocol member of a login.
 func parseVersion(v jsonvalue.Value) (Version, bool) {
 	for i, name := range versionNames[V10:] {
@@ -76,6 +79,18 @@ func parseVersion(v jsonvalue.Value) (Version, bool) {
 type Error struct{ Text string }
 
 func (e *Error) Error() string { return e.Text }
+
+// Redirect is a refusal of this edge alone: others may not refuse. Clients of ours find their addresses in a third argument of the
+// acknowledgement, {"edges": […]}, which others ignore.
+type Redirect struct {
+	Refusal *Error
+	Edges   []string // as in LoginResult
+}
+
+func (r *Redirect) Error() string { return r.Refusal.Text }
+
+// Unwrap is the refusal without the edges.
+func (r *Redirect) Unwrap() error { return r.Refusal }
 
 // The refusals of the catalogue (portal protocol 2.8) that have a fixed text.
 var (
@@ -134,6 +149,7 @@ var (
 	ErrTooManySessions    = &Error{"Too many sessions"}
 	ErrClusterUnavailable = &Error{"Room is not reachable, try again later"}
 	ErrNoWebTransport     = &Error{"WebTransport is not enabled."}
+	ErrMessageTooLong     = &Error{"Message is too long"}
 )
 
 // Reasons for which the server ends a session, the data of a progress error (portal protocol 7.3).
@@ -191,7 +207,13 @@ func AckOK(data jsonvalue.Value) []jsonvalue.Value {
 
 // AckError is the arguments of a refusal. An error that is not an *Error is told as "Unknown": its text is ours alone.
 func AckError(err error) []jsonvalue.Value {
+	if r, ok := err.(*Redirect); ok && len(r.Edges) > 0 {
+		return append(AckError(r.Refusal), jsonvalue.OfObject(jsonvalue.M("edges", jsonvalue.OfStrings(r.Edges))))
+	}
 	text := ErrUnknown.Text
+	if r, ok := err.(*Redirect); ok {
+		err = r.Refusal
+	}
 	if e, ok := err.(*Error); ok && e != nil {
 		text = e.Text
 	}
@@ -199,7 +221,7 @@ func AckError(err error) []jsonvalue.Value {
 }
 
 // DecodeAck is the reverse of AckOK and AckError: the data of a success (absent when there was none), or an *Error with the
-// server's text.
+// server's text, or a *Redirect.
 func DecodeAck(args []jsonvalue.Value) (jsonvalue.Value, error) {
 	var status, data jsonvalue.Value
 	if len(args) > 0 {
@@ -214,5 +236,12 @@ func DecodeAck(args []jsonvalue.Value) (jsonvalue.Value, error) {
 	if data.Text() == "" {
 		return jsonvalue.Value{}, ErrUnknown
 	}
-	return jsonvalue.Value{}, &Error{data.Text()}
+	refusal := &Error{data.Text()}
+	if len(args) < 3 {
+		return jsonvalue.Value{}, refusal
+	}
+	if edges := decodeEdges(args[2].Get("edges")); len(edges) > 0 {
+		return jsonvalue.Value{}, &Redirect{refusal, edges}
+	}
+	return jsonvalue.Value{}, refusal
 }

@@ -1,7 +1,9 @@
 package portalproto
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"portico/shared/conference"
 	"portico/shared/jsonvalue"
@@ -207,6 +209,9 @@ func TestNotificationsRoundTrip(t *testing.T) {
 		{Progress{Transport: "t", Session: "s", Status: ProgressLayers, Reason: "q,h"}, "progress", `{"id":"t","sessionId":"s","status":"layers","data":"q,h"}`},
 		{Progress{Transport: "t", Status: ProgressSOAC, Answer: "v=0"}, "progress", `{"id":"t","status":"soac","data":{"type":"answer","sdp":"v=0"}}`},
 		{Dropped{}, "drop", `null`},
+		{Move{Edges: []string{"https://e"}, Ticket: "t", Deadline: time.Second}, "move", `{"edges":["https://e"],"ticket":"t","deadline":1000}`},
+		{Roster{Count: 501, Thin: true}, "roster", `{"count":501,"thin":true}`},
+		{Roster{Count: 1}, "roster", `{"count":1,"thin":false}`},
 	} {
 		event, data := c.n.Encode(to)
 		if event != c.event || !jsonvalue.Equal(data, parse(t, c.data)) {
@@ -259,6 +264,11 @@ func FuzzDecode(f *testing.F) {
 		`{"id":"a","signaling":{"type":"removed-candidates","candidates":[{"candidate":"a=x","sdpMLineIndex":-1}]}}`,
 		`{"id":"a","status":"update","data":{"field":".","value":{"id":"a","media":{"tracks":[{}]}}}}`,
 		`{"id":"p","room":{"id":"r","views":[1],"participants":[{}],"streams":[null]},"iceServers":[{"urls":"stun:x"}]}`,
+		`{"token":"x","userAgent":{"sdk":{"type":"Go","version":"1"}},"protocol":"1.2","migrate":true,"thin":true}`,
+		`{"id":"p","room":{"id":"r","participants":[{"id":"p"}]},"edges":["https://e",7],"count":501,"thin":true}`,
+		`{"ticket":"t","restore":true,"migrate":true,"thin":true}`, `{"count":501,"thin":true}`, `{"count":-1}`, `{"count":1e300,"thin":1}`,
+		`{"ticket":"t","messages":[{"event":"roster","data":{"count":3},"seq":1}],"moved":{"id":"p","room":{},"count":2.5,"thin":true}}`,
+		`{"edges":["https://e"],"ticket":"t","deadline":1000}`, `["error","full",{"edges":["https://e"]}]`,
 		`["ok",{"id":"a"}]`, `null`, `[]`, `"x"`, `0`,
 	} {
 		f.Add([]byte(s))
@@ -291,7 +301,7 @@ func FuzzDecode(f *testing.F) {
 				}
 			}
 		}
-		for _, event := range []string{EventParticipant, EventStream, EventText, EventProgress, EventDrop, "x"} {
+		for _, event := range []string{EventParticipant, EventStream, EventText, EventProgress, EventDrop, EventMove, EventRoster, "x"} {
 			if n, ok := DecodeNotification(event, v); ok {
 				n.Encode(Receiver{Version: V12})
 			}
@@ -300,6 +310,21 @@ func FuzzDecode(f *testing.F) {
 			r.Encode(Receiver{Version: V12})
 		}
 		DecodeSessionAck(v)
+		if r := DecodeRelogin(v); r != DecodeRelogin(r.Encode()) {
+			t.Fatalf("%+v is encoded as %s", r, r.Encode())
+		}
+		if r, ok := DecodeReloginResult(v); ok {
+			r.Encode()
+		}
+		args := make([]jsonvalue.Value, v.Len())
+		if v.Kind() == jsonvalue.Array {
+			for i := range args {
+				args[i] = v.Index(i)
+			}
+		}
+		if _, err := DecodeAck(args); err != nil {
+			AckError(err)
+		}
 	})
 }
 
@@ -318,5 +343,43 @@ func TestControlled(t *testing.T) {
 	s, ok := DecodeStream(EncodeStream(&conference.Stream{ID: "r-common", Type: conference.Mixed, Layout: layout}, Receiver{Version: V12}))
 	if !ok || s.Layout.String() != layout.String() {
 		t.Errorf("layout %s", s.Layout)
+	}
+}
+
+// TestThin: what is asked for and told of a thin roster is read as it is written, within bounds, and left out for everybody else.
+func TestThin(t *testing.T) {
+	l := Login{Token: jsonvalue.Of("x"), SDK: SDK{"Go", "1"}, Protocol: V12}
+	if got := l.Encode().String(); strings.Contains(got, "thin") {
+		t.Errorf("not asked for: %s", got)
+	}
+	l.Thin = true
+	if got, err := DecodeLogin(l.Encode()); err != nil || !got.Thin {
+		t.Errorf("login %+v, %v", got, err)
+	}
+	for _, r := range []Relogin{{Ticket: "t"}, {Ticket: "t", Restore: true}, {Ticket: "t", Restore: true, Migrate: true, Thin: true}} {
+		if got := DecodeRelogin(r.Encode()); got != r {
+			t.Errorf("relogin %+v, want %+v", got, r)
+		}
+	}
+	if r := DecodeRelogin(parse(t, `{"ticket":"t","thin":true}`)); r.Thin {
+		t.Error("an answer of before asks for it")
+	}
+	result := LoginResult{Participant: conference.Participant{ID: "p"}, RoomID: "r"}
+	if v := result.Encode(Receiver{Version: V12}); v.Get("count").Exists() || v.Get("thin").Exists() {
+		t.Errorf("told unasked: %s", v)
+	}
+	result.Count, result.Thin = 501, true
+	moved := ReloginResult{Ticket: "t", Moved: &result}
+	if got, ok := DecodeReloginResult(moved.Encode()); !ok || got.Moved.Count != 501 || !got.Moved.Thin {
+		t.Errorf("relogin's answer %+v", got.Moved)
+	}
+	for _, count := range []string{"0", "-1", "2.5", "10000001", "1e300", `"7"`, "null"} {
+		if n, ok := DecodeNotification(EventRoster, parse(t, `{"thin":true,"count":`+count+`}`)); ok {
+			t.Errorf("%s: %+v", count, n)
+		}
+		v := result.Encode(Receiver{Version: V12}).With("count", parse(t, count))
+		if r, ok := DecodeLoginResult(v); !ok || r.Count != 0 {
+			t.Errorf("%s: %d, %v", count, r.Count, ok)
+		}
 	}
 }

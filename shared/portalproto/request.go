@@ -78,7 +78,8 @@ var publishSchema = closedObject([]string{"media"},
 	}}},
 	prop{"attributes", anObject},
 	prop{"data", aBoolean},
-	prop{"transport", transportSchema})
+	prop{"transport", transportSchema},
+	prop{"resume", aString})
 
 var resolutionSchema = closedObject([]string{"width", "height"}, prop{"width", aNumber}, prop{"height", aNumber})
 

@@ -1,0 +1,306 @@
+package portal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"portico/edge/room"
+	"portico/edge/store"
+	"portico/shared/jsonvalue"
+	"portico/shared/portalproto"
+	"portico/shared/token"
+)
+
+// townRooms are the rooms of two portals as a cluster makes them: participants are taken over from one to the other.
+type townRooms struct {
+	*slowRooms
+	mu   sync.Mutex
+	here map[string]room.Join // by participant; the last
+	edge map[string]string
+}
+
+// edgeRooms are those of one edge.
+type edgeRooms struct {
+	*townRooms
+	name string
+}
+
+func (r edgeRooms) Join(ctx context.Context, j room.Join) (room.Joined, error) {
+	r.mu.Lock()
+	was, known := r.here[j.Participant]
+	edge := r.edge[j.Participant]
+	r.mu.Unlock()
+	if !j.Resume {
+		joined, err := r.slowRooms.Join(ctx, j)
+		r.keep(j)
+		return joined, err
+	}
+	if !known {
+		return room.Joined{}, portalproto.ErrNoClient
+	}
+	if edge != r.name {
+		if j.Generation <= was.Generation {
+			return room.Joined{}, portalproto.ErrClusterUnavailable
+		}
+		was.Member.Moved()
+		was.Generation = j.Generation
+	}
+	r.Leave(ctx, j.Room, j.Participant)
+	j.Known(was.Client)
+	was.Member = j.Member
+	joined, err := r.slowRooms.Join(ctx, was)
+	r.keep(was)
+	return joined, err
+}
+
+func (r edgeRooms) keep(j room.Join) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.here[j.Participant], r.edge[j.Participant] = j, r.name
+}
+
+// newTown is two portals in one cluster.
+func newTown(t *testing.T, change ...func(*Options)) (a, b *fixture) {
+	rooms := &townRooms{here: map[string]room.Join{}, edge: map[string]string{}}
+	on := func(edge, other string) func(*Options) {
+		return func(o *Options) {
+			if rooms.slowRooms == nil {
+				rooms.slowRooms = o.Rooms.(*slowRooms)
+			}
+			o.Rooms, o.Edge = edgeRooms{rooms, edge}, edge
+			o.Edges = func() []string { return []string{"https://" + other} }
+		}
+	}
+	a = newFixture(t, append([]func(*Options){on("a", "b")}, change...)...)
+	b = newFixture(t, append([]func(*Options){on("b", "a")}, change...)...)
+	b.n = 500
+	return a, b
+}
+
+func restoring(ticket string) string {
+	return portalproto.Relogin{Ticket: ticket, Restore: true, Migrate: true}.Encode().String()
+}
+
+// answered is the data of an acknowledgement.
+func answered(t *testing.T, ack string) jsonvalue.Value {
+	t.Helper()
+	v, err := jsonvalue.Parse([]byte(ack), jsonvalue.Limits{})
+	if err != nil || v.Index(0).Text() != "ok" {
+		t.Fatalf("ack %s", ack)
+	}
+	return v.Index(1)
+}
+
+func TestRestore(t *testing.T) {
+	a, b := newTown(t)
+	client, ticket := a.loggedIn("anna", "JavaScript", "5.1")
+	other := b.connect()
+	want(t, "without asking for it", other.request("relogin", quoted(ticket)), `["error","Client does NOT exist"]`)
+	next := b.connect()
+	result, ok := portalproto.DecodeReloginResult(answered(t, next.request("relogin", restoring(ticket))))
+	if !ok || result.Moved == nil || result.Moved.Participant.ID != client.id || result.Moved.Participant.User != "anna" ||
+		result.Moved.RoomID != roomID || len(result.Moved.Participants) != 1 || !slices.Equal(result.Edges, []string{"https://a"}) || len(result.Messages) != 0 {
+		t.Fatalf("answer %+v", result)
+	}
+	if got := client.until(t, "41"); slices.Contains(got, "drop null") {
+		t.Errorf("the connection before was told %q", got)
+	}
+	next.opened()
+	// Its own ticket is as good as any, and the sessions of this edge go on with it.
+	next.h.Closed("transport lost")
+	again := b.connect()
+	result, ok = portalproto.DecodeReloginResult(answered(t, again.request("relogin", quoted(result.Ticket))))
+	if !ok || result.Moved != nil {
+		t.Errorf("resumed at the same edge: %+v", result)
+	}
+	// The ticket of before does not bring it back to the edge of before.
+	want(t, "replayed", a.connect().request("relogin", restoring(ticket)), `["error","`+portalproto.ErrClusterUnavailable.Text+`"]`)
+	forged := token.MintTicket([]byte(key), token.Ticket{ParticipantID: client.id, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Minute)})
+	want(t, "without a state", a.connect().request("relogin", restoring(forged.Encode())), `["error","Client does NOT exist"]`)
+}
+
+// waitingLog tells when a line was logged.
+type waitingLog struct {
+	slog.Handler
+	line  string
+	heard chan struct{}
+}
+
+func (w waitingLog) Enabled(context.Context, slog.Level) bool { return true }
+func (w waitingLog) WithAttrs([]slog.Attr) slog.Handler       { return w }
+func (w waitingLog) WithGroup(string) slog.Handler            { return w }
+func (w waitingLog) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == w.line {
+		w.heard <- struct{}{}
+	}
+	return nil
+}
+
+// TestRestoreUnheard: a client that did not hear that it was taken over asks again, and is answered as if it was now.
+func TestRestoreUnheard(t *testing.T) {
+	taken := waitingLog{slog.DiscardHandler, "connection lost", make(chan struct{}, 10)}
+	a, b := newTown(t, func(o *Options) { o.Log = slog.New(taken) })
+	client, ticket := a.loggedIn("anna", "JavaScript", "5.1")
+	b.portal.options.Rooms.(edgeRooms).gate = make(chan struct{})
+	lost := b.connect()
+	ack := lost.start("relogin", restoring(ticket))
+	lost.h.Closed("gave up")
+	close(b.portal.options.Rooms.(edgeRooms).gate)
+	client.until(t, "41")
+	<-taken.heard
+	if n := b.portal.Participants(); n != 1 {
+		t.Errorf("%d participants", n)
+	}
+	select {
+	case got := <-ack:
+		t.Errorf("a connection that is gone was answered %s", got)
+	default:
+	}
+	next := b.connect()
+	result, _ := portalproto.DecodeReloginResult(answered(t, next.request("relogin", restoring(ticket))))
+	if result.Moved == nil || result.Moved.Participant.ID != client.id {
+		t.Errorf("answer %+v", result)
+	}
+	next.opened()
+	// The answer was lost on the way, and something was told since: it is in the next answer.
+	other := b.joined("bob", "presenter")
+	last := b.connect()
+	result, _ = portalproto.DecodeReloginResult(answered(t, last.request("relogin", restoring(ticket))))
+	if result.Moved == nil || len(result.Moved.Participants) != 2 || len(result.Messages) != 0 {
+		t.Errorf("answer %+v", result)
+	}
+	next.until(t, "41")
+	other.take()
+	last.opened()
+	last.h.Closed("lost")
+	result, _ = portalproto.DecodeReloginResult(answered(t, b.connect().request("relogin", `{"ticket":`+quoted(result.Ticket)+`}`)))
+	if result.Moved != nil || len(result.Messages) > 0 && result.Messages[0].Seq != 1 {
+		t.Errorf("answer %+v", result)
+	}
+}
+
+func TestMove(t *testing.T) {
+	a, _ := newTown(t, object)
+	moving := a.connect()
+	data := strings.Replace(login(a.token("anna", "presenter", 0)), `"protocol"`, `"migrate":true,"protocol"`, 1)
+	moving.request("login", data)
+	moving.opened()
+	staying := a.joined("bob", "presenter")
+	moving.take()
+	staying.take()
+	if n := a.portal.Move(10 * time.Second); n != 1 {
+		t.Errorf("%d are to move", n)
+	}
+	got := moving.take()
+	event, text, _ := strings.Cut(got[0], " ")
+	v, err := jsonvalue.Parse([]byte(text), jsonvalue.Limits{})
+	n, ok := portalproto.DecodeNotification(event, v)
+	if m, is := n.(portalproto.Move); err != nil || !ok || !is || m.Deadline != 10*time.Second || !slices.Equal(m.Edges, []string{"https://b"}) || m.Ticket == "" {
+		t.Errorf("told %q", got)
+	}
+	if got := staying.take(); len(got) != 0 {
+		t.Errorf("who does not move is told %q", got)
+	}
+}
+
+func TestFull(t *testing.T) {
+	full := true
+	a, b := newTown(t, func(o *Options) { o.Full = func() bool { return full } })
+	tok := a.token("anna", "presenter", 0)
+	want(t, "login", a.connect().request("login", login(tok)), `["error","Server is overloaded, try again later",{"edges":["https://b"]}]`)
+	full = false
+	c := a.connect()
+	ticket := answered(t, c.request("login", login(tok))).Get("reconnectionTicket").Text()
+	full = true
+	want(t, "restore", b.connect().request("relogin", restoring(ticket)), `["error","Server is overloaded, try again later",{"edges":["https://a"]}]`)
+	c.opened()
+	c.h.Closed("lost")
+	answered(t, a.connect().request("relogin", restoring(ticket))) // who is here already has its place
+}
+
+func TestRotated(t *testing.T) {
+	for n, want := range []string{"[a b c d e]", "[b a c d e]", "[c a b d e]", "[a b c d e]"} {
+		if got := fmt.Sprint(rotated([]string{"a", "b", "c", "d", "e"}, n)); got != want {
+			t.Errorf("%d: %s, want %s", n, got, want)
+		}
+	}
+	if got := fmt.Sprint(rotated([]string{"a"}, 7)); got != "[a]" {
+		t.Error(got)
+	}
+}
+
+// awayTokens is a store that can be away.
+type awayTokens struct {
+	*memoryTokens
+	away bool
+}
+
+func (s *awayTokens) ConsumeToken(ctx context.Context, id string) (store.TokenRecord, error) {
+	if s.away {
+		return store.TokenRecord{}, store.ErrAway
+	}
+	return s.memoryTokens.ConsumeToken(ctx, id)
+}
+
+// TestSealedTokens: a token that carries its record admits once, whether the store answers or not.
+func TestSealedTokens(t *testing.T) {
+	tokens := &awayTokens{memoryTokens: &memoryTokens{records: map[string]store.TokenRecord{}}}
+	now := time.Now()
+	admit := func() func(context.Context, jsonvalue.Value) (Grant, error) {
+		return AdmitByToken([]byte(key), tokens, func() time.Time { return now })
+	}
+	minted := 0
+	mint := func(r store.TokenRecord, stored bool) (string, token.Token) {
+		minted++
+		r.ID, r.User, r.Role, r.Room = fmt.Sprintf("%024x", minted), "anna", "presenter", roomID
+		tk := token.Token{TokenID: r.ID, Host: "h:1", Record: token.SealRecord([]byte(key), r.ID, store.EncodeRecord(r), token.Nonce{byte(minted)})}
+		if stored {
+			tokens.records[r.ID] = r
+		}
+		tk = token.Mint([]byte(key), tk)
+		return tk.Encode(), tk
+	}
+	edge, other := admit(), admit()
+	use := func(by func(context.Context, jsonvalue.Value) (Grant, error), text string) string {
+		g, err := by(t.Context(), jsonvalue.Of(text))
+		if err != nil {
+			return err.Error()
+		}
+		return g.User + " " + g.Room + " " + fmt.Sprint(len(g.TokenID), g.Created.UnixMilli() == now.UnixMilli())
+	}
+	const ok = "anna " + roomID + " 24 true"
+	fresh := store.TokenRecord{Created: now}
+	one, _ := mint(fresh, true)
+	want(t, "first", use(edge, one), ok)
+	want(t, "twice", use(edge, one), "Invalid token")
+	want(t, "elsewhere", use(other, one), "Invalid token")
+	tokens.away = true
+	two, _ := mint(fresh, true)
+	want(t, "while the store is away", use(edge, two), ok)
+	want(t, "twice", use(edge, two), "Invalid token")
+	tokens.away = false
+	unstored := fresh
+	unstored.Unstored = true
+	three, _ := mint(unstored, false)
+	want(t, "not stored", use(edge, three), ok)
+	want(t, "twice", use(edge, three), "Invalid token")
+	old := fresh
+	old.Created = now.Add(-TokenLifetime - time.Second)
+	four, _ := mint(old, true)
+	want(t, "old", use(edge, four), "Expired")
+	five, tk := mint(fresh, true)
+	_, other5 := mint(fresh, true)
+	tk.Record = other5.Record
+	want(t, "with another's record", use(edge, tk.Encode()), "Invalid token")
+	want(t, "the right one", use(edge, five), ok)
+	if _, err := edge(t.Context(), jsonvalue.Of("x")); errors.As(err, new(*portalproto.Error)) == false {
+		t.Error(err)
+	}
+}
