@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"portico/shared/cluster"
 	shared "portico/shared/config"
 	"portico/shared/identity"
 )
@@ -75,11 +76,13 @@ func TestValidateTellsAllFaults(t *testing.T) {
 		Portal:       Portal{Hostname: "https://x", CORS: []string{"x.org", "https://x.org/", "*"}, MaxPayload: 10},
 		TLS:          TLS{CertFile: "x"},
 		WebTransport: WebTransport{Enabled: "true", URL: "http://x/"},
-		Store:        Store{URL: "postgres://user:hush@host/db"},
+		Store:        Store{URL: "mysql://user:hush@host/db"},
 		TURN:         TURN{URLs: []string{"turn:host:3478?transport=quic", "turn:host"}},
 		Relay:        Relay{Nodes: []string{"relay", "relay:x", "relay:1", "relay:1"}},
-		Cluster:      identity.Files{CA: "ca.pem"},
-		Log:          Log{"loud", "xml"},
+		Cluster: Cluster{Settings: cluster.Settings{
+			Files: identity.Files{CA: "ca.pem", Secret: "secret"}, Label: "a b", Seeds: []string{"b c"}, Profile: "x", Listen: "x", Capacity: -1,
+		}, DrainTimeout: -1},
+		Log: Log{"loud", "xml"},
 	}
 	err := s.Validate()
 	if err == nil {
@@ -90,8 +93,9 @@ func TestValidateTellsAllFaults(t *testing.T) {
 		"portal.login_timeout", "portal.reconnection_ticket_lifetime", "portal.reconnection_timeout", "portal.relogin_ack is", "portal.max_connections is 0",
 		"portal.max_payload is 10", "tls.cert_file and tls.key_file", "media.path is",
 		"webtransport.enabled is", "webtransport.url: ", "webtransport.queue_bytes is 0", "store.url: ", `turn.urls: "turn:host:3478?transport=quic"`,
-		"turn.secret is empty", "turn.credential_lifetime", `relay.nodes: "relay"`, `relay.nodes: "relay:x"`, "relay.nodes: relay:1 is there twice",
-		"cluster.ca_file, cluster.cert_file and cluster.key_file belong", "limits.participants_per_room is 0", "limits.sessions_per_participant is 0", "limits.pictures_per_participant is 0",
+		"turn.credential_lifetime", `relay.nodes: "relay"`, `relay.nodes: "relay:x"`, "relay.nodes: relay:1 is there twice",
+		"cluster.ca_file, cluster.cert_file and cluster.key_file belong", "cluster.label is", "cluster.listen: ", "cluster.seeds: ", "cluster.profile is",
+		"cluster.capacity is -1", "cluster.drain_timeout is -1ns", "cluster.grace is 0s", "limits.participants_per_room is 0", "limits.sessions_per_participant is 0", "limits.pictures_per_participant is 0",
 		"limits.queue_packets is 0", "limits.queue_bytes is 0", "log.level is", "log.format is"}
 	got := strings.Split(err.Error(), "\n")
 	if len(got) != len(want) {
@@ -101,6 +105,10 @@ func TestValidateTellsAllFaults(t *testing.T) {
 		if !strings.HasPrefix(got[i], w) {
 			t.Errorf("fault %d is %q, want %q", i, got[i], w)
 		}
+	}
+	s.Cluster = Default().Cluster
+	if err := s.Validate(); err == nil || !strings.Contains(err.Error(), "\nturn.secret is empty") {
+		t.Error("without a cluster there has to be a secret for TURN")
 	}
 	if strings.Contains(err.Error(), "hush") {
 		t.Error("a fault shows the store's password")
@@ -123,15 +131,45 @@ func TestICEURLs(t *testing.T) {
 func TestRelaysNeedAnIdentity(t *testing.T) {
 	s := Default()
 	s.Relay.Nodes = []string{"relay.example.org:8081", "[2001:db8::1]:8081"}
-	if err := s.Validate(); err == nil || !strings.HasPrefix(err.Error(), "relay.nodes are set, but cluster.ca") {
+	if err := s.Validate(); err == nil || !strings.HasPrefix(err.Error(), "relay.nodes are set, but cluster.folder") {
 		t.Error(err)
 	}
 	s.Identity = new(identity.Identity)
 	if err := s.Validate(); err != nil {
 		t.Error(err)
 	}
-	s.Identity, s.Cluster = nil, identity.Files{CA: "a", Cert: "b", Key: "c"}
+	s.Identity, s.Cluster.Files = nil, identity.Files{CA: "a", Cert: "b", Key: "c"}
 	if err := s.Validate(); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestStores(t *testing.T) {
+	for place, want := range map[string]string{
+		"": "", "sqlite:": "", "sqlite:shared": "", "postgres://u:hush@host:5432/db?sslmode=disable": "", "postgresql://host/db": "",
+		"postgres://u:hush@host": "store.url is no address", "postgres://:x:y/db": "store.url is no address", "mysql://u:hush@h/db": "store.url: ", "file": "store.url: ",
+	} {
+		s := Default()
+		s.Store = Store{URL: place, KeyFile: "key"}
+		err := s.Validate()
+		if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), want) || strings.Contains(err.Error(), "hush")) {
+			t.Errorf("%s: %v", place, err)
+		}
+	}
+	s := Default()
+	s.Store.URL = "postgres://host/db"
+	if err := s.Validate(); err == nil || !strings.HasPrefix(err.Error(), "store.key_file is empty") {
+		t.Error(err)
+	}
+	s.Secret = identity.NewSecret()
+	if err := s.Validate(); err != nil || s.StorePlace() != "postgres://host/db" || !s.SharedStore() {
+		t.Error(err)
+	}
+	s.Store.URL = "sqlite:"
+	if s.SharedStore() || s.StorePlace() != "data" {
+		t.Error("the folder of one edge is shared")
+	}
+	if s.Store.URL = "sqlite:other"; !s.SharedStore() || s.StorePlace() != "other" {
+		t.Error("a folder of its own is not shared")
 	}
 }

@@ -51,10 +51,8 @@ func (s *Settings) Validate() error {
 		f.add("media.path is %q: write auto or plain", s.Media.Path)
 	}
 	s.WebTransport.check(&f)
-	if !strings.HasPrefix(s.Store.URL, sqliteScheme) {
-		f.add("store.url: %q is no store that this version knows: write sqlite: or sqlite:FOLDER", redactURL(s.Store.URL))
-	}
-	s.TURN.check(&f)
+	s.checkStore(&f)
+	s.TURN.check(&f, s.Gossips())
 	s.checkRelays(&f)
 	positive(&f, "limits.participants_per_room", s.Limits.RoomParticipants)
 	positive(&f, "limits.sessions_per_participant", s.Limits.ParticipantSessions)
@@ -67,13 +65,27 @@ func (s *Settings) Validate() error {
 	return errors.Join(f...)
 }
 
+func (s *Settings) checkStore(f *faults) {
+	switch {
+	case s.postgres():
+		if u, err := url.Parse(s.Store.URL); err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
+			f.add("store.url is no address of a PostgreSQL database: write it as postgres://USER:PASSWORD@HOST:5432/DATABASE")
+		}
+		if s.Store.KeyFile == "" && !s.Gossips() {
+			f.add("store.key_file is empty: set it to a file with 64 hexadecimal digits, as openssl rand -hex 32 writes them")
+		}
+	case s.Store.URL != "" && !strings.HasPrefix(s.Store.URL, sqliteScheme):
+		f.add("store.url: %q is no store that this version knows: write sqlite:, sqlite:FOLDER or postgres://…", redactURL(s.Store.URL))
+	}
+}
+
 func positive(f *faults, name string, n int) {
 	if n <= 0 {
 		f.add("%s is %d: write a number from 1 up", name, n)
 	}
 }
 
-func (t *TURN) check(f *faults) {
+func (t *TURN) check(f *faults, derived bool) {
 	needsSecret := false
 	for _, text := range t.URLs {
 		scheme, ok := iceURL(text)
@@ -82,7 +94,7 @@ func (t *TURN) check(f *faults) {
 		}
 		needsSecret = needsSecret || scheme != "stun" && scheme != "stuns"
 	}
-	if needsSecret && t.Secret == "" {
+	if needsSecret && t.Secret == "" && !derived {
 		f.add("turn.secret is empty: set the text that turn.secret of the relays has, or no turn.urls")
 	}
 	if t.Lifetime < time.Minute {
@@ -101,15 +113,24 @@ func (s *Settings) checkRelays(f *faults) {
 		}
 		seen[text] = true
 	}
-	c := s.Cluster
-	switch {
-	case s.Identity != nil || c.CA != "" && c.Cert != "" && c.Key != "":
-	case !c.None():
-		f.add("cluster.ca_file, cluster.cert_file and cluster.key_file belong together: set all three, or none")
-	case len(s.Relay.Nodes) > 0:
-		f.add("relay.nodes are set, but cluster.ca_file, cluster.cert_file and cluster.key_file are not: make them with portico cluster, or set no relays")
+	c := &s.Cluster
+	*f = append(*f, c.Check(s.Secret != nil)...)
+	if len(s.Relay.Nodes) > 0 && s.Identity == nil && c.None() {
+		f.add("relay.nodes are set, but cluster.folder is not: make it with portico cluster, or set no relays")
+	}
+	if !s.Gossips() {
+		return
+	}
+	if c.DrainTimeout < 0 || c.DrainTimeout > time.Hour {
+		f.add("cluster.drain_timeout is %v: write a duration up to 1h, or 0 to stop at once", c.DrainTimeout)
+	}
+	if c.Grace < time.Second || c.Grace > time.Hour {
+		f.add("cluster.grace is %v: write a duration from 1s to 1h", c.Grace)
 	}
 }
+
+// Gossips tells whether the edge is one of a cluster that gossips.
+func (s *Settings) Gossips() bool { return s.Secret != nil || s.Cluster.SecretFile() != "" }
 
 // iceURL reads a STUN or TURN URI (RFC 7064, RFC 7065).
 func iceURL(text string) (scheme string, ok bool) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 
+	"portico/edge/cascade"
 	"portico/edge/config"
 	"portico/edge/peer"
 	"portico/edge/portal"
@@ -16,16 +17,18 @@ import (
 	"portico/shared/portalproto"
 )
 
-// openMedia starts the engines on the UDP port: that of media, and that of data streams, with which it then shares the port.
-func (n *Node) openMedia(keys keys) (err error) {
-	sockets := peer.Sockets(n.port.UDP)
-	var door *udpdoor.Door
-	if n.cfg.DataStreams() {
-		door = udpdoor.Over(n.port.UDP)
-		sockets = door
+// openDoor shares out the UDP port, where it is not media's alone.
+func (n *Node) openDoor() {
+	if n.cfg.DataStreams() || n.members != nil {
+		n.udp = udpdoor.Over(n.port.UDP)
 	}
-	if err := n.openJobs(); err != nil {
-		return err
+}
+
+// openMedia starts the engines on the UDP port: that of media, and that of data streams, which shares the port with it.
+func (n *Node) openMedia() (err error) {
+	sockets := peer.Sockets(n.port.UDP)
+	if n.udp != nil {
+		sockets = n.udp
 	}
 	n.engine, err = rtc.New(rtc.Config{
 		Converter: n.converter(), Sockets: sockets, TCP: n.port.door, Plain: n.cfg.Media.Path == config.PathPlain,
@@ -33,11 +36,11 @@ func (n *Node) openMedia(keys keys) (err error) {
 		// A participant who is away keeps its place for that long, and so it keeps its media.
 		ICEFailed: n.cfg.Portal.ReconnectTime,
 	})
-	if err != nil || door == nil {
+	if err != nil || !n.cfg.DataStreams() {
 		return err
 	}
 	c := wt.Config{
-		Conn: door.QUIC(), Key: keys.token, Origins: n.cfg.Portal.CORS, Hosts: []string{n.host},
+		Conn: n.udp.QUIC(), Key: n.keys.tokens().Current, Origins: n.cfg.Portal.CORS, Hosts: []string{n.host},
 		MaxConnections: n.cfg.Portal.MaxConnections, MaxQueue: n.cfg.WebTransport.QueueBytes, Log: n.log,
 	}
 	// Browsers know the authority of a public certificate, but not the one that -tls of the operator's CLI makes.
@@ -47,7 +50,7 @@ func (n *Node) openMedia(keys keys) (err error) {
 	if n.data, err = wt.New(c); err != nil {
 		return err
 	}
-	n.observeData(door)
+	n.observeData()
 	return nil
 }
 
@@ -68,7 +71,23 @@ func (n *Node) dataURL() string {
 // sessions is the media layer as the rooms see it: media, and data streams beside it.
 type sessions struct {
 	media
-	data *wt.Server // nil: there are none
+	data    *wt.Server       // nil: there are none
+	cascade *cascade.Cascade // nil: there are no other edges
+}
+
+func (n *Node) sessions() room.Media { return sessions{media{n.engine}, n.data, n.cascade} }
+
+// Remote and RemoteEnded implement room.Media.
+func (s sessions) Remote(stream room.RemoteStream) {
+	if s.cascade != nil {
+		s.cascade.Remote(stream)
+	}
+}
+
+func (s sessions) RemoteEnded(stream string) {
+	if s.cascade != nil {
+		s.cascade.RemoteEnded(stream)
+	}
 }
 
 func (s sessions) Publish(p room.MediaPublication) error {
@@ -149,7 +168,7 @@ func (n *Node) dataStreams() portal.DataStreams {
 	return grants{n.data}
 }
 
-func (n *Node) observeData(door *udpdoor.Door) {
+func (n *Node) observeData() {
 	n.metrics.Source([]metrics.Series{
 		{Name: "portico_data_connections", Help: "WebTransport connections, also those without a token yet."},
 		{Name: "portico_data_sessions", Help: "Publications and subscriptions of data.", Labels: []string{"kind"}},
@@ -160,7 +179,7 @@ func (n *Node) observeData(door *udpdoor.Door) {
 		{Name: "portico_data_slow_total", Help: "Subscriptions ended because they did not keep up."},
 		{Name: "portico_udp_dropped_datagrams_total", Help: "Datagrams that were not taken from the UDP port, by reason.", Labels: []string{"reason"}},
 	}, func(emit func(int, float64, ...string)) {
-		s, d := n.data.Stats(), door.Stats()
+		s, d := n.data.Stats(), n.udp.Stats()
 		emit(0, float64(s.Connections))
 		emit(1, float64(s.Publications), "publication")
 		emit(1, float64(s.Subscriptions), "subscription")

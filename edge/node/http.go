@@ -6,12 +6,13 @@ import (
 	"net/netip"
 	"time"
 
+	"portico/edge/clusterapi"
 	"portico/edge/restapi"
 )
 
 // routes is everything the edge answers over HTTP, by path. The management API takes its paths as they are: a mux would
-// clean and redirect them, and minds the case of letters (management API 1.2).
-func (n *Node) routes(api *restapi.API, pages http.Handler) http.Handler {
+// clean and redirect them, and minds the case of letters (management API 1.2). operator is nil without a cluster.
+func (n *Node) routes(api, operator, pages http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/socket.io/", n.sockets)
 	mux.HandleFunc("GET /livez", n.livez)
@@ -19,11 +20,14 @@ func (n *Node) routes(api *restapi.API, pages http.Handler) http.Handler {
 	mux.Handle("GET /metrics", n.onlyFrom(n.scrapers, n.metrics.Handler()))
 	mux.Handle("/", pages)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if restapi.Owns(r.URL.Path) {
+		switch {
+		case operator != nil && clusterapi.Owns(r.URL.Path):
+			operator.ServeHTTP(w, r)
+		case restapi.Owns(r.URL.Path):
 			api.ServeHTTP(w, r)
-			return
+		default:
+			mux.ServeHTTP(w, r)
 		}
-		mux.ServeHTTP(w, r)
 	})
 }
 
@@ -40,8 +44,12 @@ func (n *Node) livez(w http.ResponseWriter, r *http.Request) {
 
 // readyz says that the edge takes new participants.
 func (n *Node) readyz(w http.ResponseWriter, _ *http.Request) {
-	if !n.ready.Load() {
+	switch {
+	case !n.ready.Load():
 		http.Error(w, "not taking participants", http.StatusServiceUnavailable)
+		return
+	case n.draining.Load():
+		http.Error(w, "draining", http.StatusServiceUnavailable)
 		return
 	}
 	_, _ = w.Write([]byte("ok\n"))

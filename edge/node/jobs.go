@@ -1,48 +1,63 @@
 package node
 
 import (
-	"fmt"
-
 	"portico/edge/jobs"
 	"portico/edge/room"
 	"portico/edge/rtc"
 	"portico/shared/conference"
-	"portico/shared/identity"
 	"portico/shared/metrics"
 )
 
-// openJobs begins to look for the relays, where there are any. The media engine is made after it.
+// openJobs begins to look for the relays, where there can be any. The media engine is made after it.
 func (n *Node) openJobs() error {
-	if len(n.cfg.Relay.Nodes) == 0 {
+	if len(n.cfg.Relay.Nodes) == 0 && n.members == nil {
 		return nil
 	}
-	id := n.cfg.Identity
-	if id == nil {
-		var err error
-		if id, err = identity.Load(n.cfg.Cluster); err != nil {
-			return fmt.Errorf("cluster: %w", err)
-		}
+	id, err := who(&n.cfg)
+	if err != nil {
+		return err
 	}
-	if id.Role != identity.Edge {
-		return fmt.Errorf("cluster.cert_file is of a node whose role is %s: an edge needs one for an edge", id.Role)
-	}
-	n.jobs = jobs.New(jobs.Options{Relays: n.cfg.Relay.Nodes, Identity: id, Media: tapped{n}, Log: n.log})
+	n.jobs = jobs.New(jobs.Options{
+		Relays: n.cfg.Relay.Nodes, Region: n.cfg.Cluster.Region, Identity: id, Epoch: n.epoch, Media: tapped{n}, Log: n.log,
+	})
 	return nil
 }
 
-// converter and mixers are what the engine and the rooms get: nothing when there are no relays.
+// epoch is that of a room's home; 0 without a cluster.
+func (n *Node) epoch(room string) uint64 {
+	if n.mesh == nil {
+		return 0
+	}
+	return n.mesh.Epoch(room).Number
+}
+
+// converter and mixers are what the engine and the rooms get: nothing when there are no relays, and in a cluster what other edges make too.
 func (n *Node) converter() rtc.Converter {
-	if n.jobs == nil {
+	switch {
+	case n.cascade != nil:
+		return n.cascade
+	case n.jobs == nil:
 		return nil
 	}
 	return n.jobs
 }
 
 func (n *Node) mixers() room.Mixers {
-	if n.jobs == nil {
+	switch {
+	case n.cascade != nil:
+		return n.cascade
+	case n.jobs == nil:
 		return nil
 	}
 	return n.jobs
+}
+
+// selectors choose the loudest voices of a room, in a cluster at its home.
+func (n *Node) selectors() room.Selectors {
+	if s, ok := any(n.cascade).(room.Selectors); ok && n.cascade != nil {
+		return s
+	}
+	return media{n.engine}
 }
 
 // tapped is the media engine as the jobs see it. They ask it for nothing before it, and they by it, are asked for something.

@@ -65,7 +65,7 @@ func TestRelaysNeedAnEdge(t *testing.T) {
 	} {
 		cfg := config.Default()
 		cfg.HTTP.Listen, cfg.DataDir = "127.0.0.1:0", t.TempDir()
-		cfg.Relay.Nodes, cfg.Identity, cfg.Cluster = []string{"127.0.0.1:1"}, c.id, c.files
+		cfg.Relay.Nodes, cfg.Identity, cfg.Cluster.Files = []string{"127.0.0.1:1"}, c.id, c.files
 		sockets, err := node.Listen(cfg)
 		if err != nil {
 			t.Fatal(err)

@@ -57,6 +57,11 @@ func (m media) Stop(session string) { m.engine.Stop(session) }
 
 func (m media) CloseParticipant(participant string) { m.engine.CloseParticipant(participant) }
 
+// Remote and RemoteEnded implement room.Media: without a cluster there are no other edges.
+func (m media) Remote(room.RemoteStream) {}
+
+func (m media) RemoteEnded(string) {}
+
 // OpenSelector implements room.Selectors.
 func (m media) OpenSelector(tracks []string, changed func(slot int, publication string, major bool)) (room.AudioSelector, error) {
 	s, err := m.engine.OpenSelector(rtc.SelectorSpec{Tracks: tracks, Changed: changed})

@@ -1,8 +1,9 @@
 // Package node builds an edge from its settings, starts its parts in order and stops them in reverse; main, the operator's CLI
 // and tests use it.
 //
-// Its parts, from the bottom: the store; the media engine (rtc) and the data streams (wt); the rooms; the portal and the Socket.IO server before it; the
-// management API; the pages; one HTTP server for all of them. The node holds them together and knows no protocol.
+// Its parts, from the bottom: the store; the media engine (rtc) and the data streams (wt); in a cluster the links to other edges (peers), what
+// goes over them (mesh) and gossip; the rooms; the portal and the Socket.IO server before it; the management API; the pages; one HTTP server
+// for all of them. The node holds them together and knows no protocol.
 package node
 
 import (
@@ -22,15 +23,20 @@ import (
 
 	"github.com/google/uuid"
 
+	"portico/edge/cascade"
+	"portico/edge/clusterapi"
 	"portico/edge/config"
 	"portico/edge/console"
 	"portico/edge/jobs"
+	"portico/edge/mesh"
+	"portico/edge/peers"
 	"portico/edge/portal"
 	"portico/edge/restapi"
 	"portico/edge/room"
 	"portico/edge/rtc"
 	"portico/edge/sioserver"
 	"portico/edge/store"
+	"portico/edge/udpdoor"
 	"portico/edge/wt"
 	"portico/shared/certs"
 	"portico/shared/metrics"
@@ -50,16 +56,27 @@ type Node struct {
 	scrapers []netip.Prefix
 
 	store   store.Store
+	keys    keyring
+	udp     *udpdoor.Door // nil: the UDP port is media's alone
 	engine  *rtc.Engine
-	jobs    *jobs.Jobs // nil: there are no relays
-	data    *wt.Server // nil: no data streams
-	rooms   *room.Directory
-	portal  *portal.Portal
-	sockets *sioserver.Server
-	metrics *metrics.Registry
-	http    *http.Server
-	tasks   *task.Group
-	ready   atomic.Bool
+	jobs    *jobs.Jobs   // nil: there are no relays
+	data    *wt.Server   // nil: no data streams
+	members *members     // nil: no cluster, and nothing of the next three
+	peers   *peers.Peers // links to the other edges
+	mesh    *mesh.Mesh   // rooms on several edges
+	cascade *cascade.Cascade
+	load    *load
+
+	presence *presence
+	rooms    *room.Directory
+	portal   *portal.Portal
+	sockets  *sioserver.Server
+	metrics  *metrics.Registry
+	http     *http.Server
+	tasks    *task.Group
+	ready    atomic.Bool
+
+	draining atomic.Bool
 }
 
 // New checks the settings against the machine and takes over the sockets. It starts nothing. Its error is one or more lines
@@ -68,7 +85,7 @@ func New(cfg *config.Settings, sockets *Sockets, log *slog.Logger) (*Node, error
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: *cfg, log: log, port: sockets, metrics: metrics.New("portico-edge", version.Number())}
+	n := &Node{cfg: *cfg, log: log, port: sockets, metrics: metrics.New("portico-edge", version.Number()), load: newLoad()}
 	for _, network := range cfg.HTTP.MetricsFrom {
 		prefix, err := netip.ParsePrefix(network)
 		if err != nil {
@@ -81,6 +98,9 @@ func New(cfg *config.Settings, sockets *Sockets, log *slog.Logger) (*Node, error
 	})
 	var err error
 	if n.host, n.secure, err = cfg.Advertised(sockets.Port(), func() netip.Addr { return sockets.reachable() }); err != nil {
+		return nil, err
+	}
+	if n.members, err = newMembers(cfg, log); err != nil {
 		return nil, err
 	}
 	if files, ok := cfg.Certificate(); ok { // the last step: its source has to be closed
@@ -99,6 +119,7 @@ func (n *Node) warn() {
 	for _, line := range n.cfg.Warnings() {
 		n.log.Warn(line)
 	}
+	n.warnCluster()
 	if n.certs == nil {
 		return
 	}
@@ -128,14 +149,17 @@ func (n *Node) Start(ctx context.Context) error {
 	}
 	_ = n.tasks.Go(func(context.Context) { n.serve() })
 	n.ready.Store(true)
+	if err := n.joinCluster(); err != nil {
+		n.stopParts(ctx)
+		return err
+	}
 	n.log.Info("edge started", "version", version.Number(), "http", n.URL(), "media", n.port.UDP.LocalAddr().String())
 	return nil
 }
 
 // build makes the parts, from the bottom up.
 func (n *Node) build(ctx context.Context) error {
-	var err error
-	if n.store, err = store.OpenSQLite(ctx, n.cfg.StoreDir(), store.Limits{}); err != nil {
+	if err := n.openStore(ctx); err != nil {
 		return err
 	}
 	super, sample, created, err := store.Bootstrap(ctx, n.store)
@@ -145,39 +169,50 @@ func (n *Node) build(ctx context.Context) error {
 	if created {
 		n.log.Info("services created; `portico keys` shows their keys", "data", n.cfg.StoreDir())
 	}
-	keys, err := clusterKeys(ctx, n.store)
-	if err != nil {
+	if err := n.openKeys(ctx); err != nil {
 		return err
 	}
-	if err := n.openMedia(keys); err != nil {
+	n.openDoor()
+	if err := n.openJobs(); err != nil {
 		return err
 	}
-	n.buildSignalling(keys)
+	if err := n.openMesh(); err != nil {
+		return err
+	}
+	if err := n.openMedia(); err != nil {
+		return err
+	}
+	n.buildSignalling()
 	api := restapi.New(restapi.Options{
-		Store: n.store, TokenKey: keys.token, Portal: n.portalAddress, Conferences: conferences{n}, SuperService: super.ID, Log: n.log,
+		Store: n.store, TokenKeys: n.keys.tokens, SealRecords: n.shared(), Portal: n.portalAddress, PortalFor: n.portalFor, Conferences: conferences{n},
+		SuperService: super.ID, Log: n.log,
 	})
+	var operator http.Handler
+	if n.members != nil {
+		operator = clusterapi.New(clusterapi.Options{Cluster: n, Services: n.store, SuperService: super.ID, Log: n.log})
+	}
 	pages := console.Options{Log: n.log}
 	if n.cfg.Dev {
-		pages.Dev, pages.Token = true, demoTokens(n.store, sample.ID, keys.token, n.portalAddress)
+		pages.Dev, pages.Token = true, demoTokens(n.store, sample.ID, n.keys.tokens, n.portalAddress)
 	}
 	n.observe()
 	n.http = &http.Server{
-		Handler: n.routes(api, console.New(pages)), TLSConfig: n.tls,
+		Handler: n.routes(api, operator, console.New(pages)), TLSConfig: n.tls,
 		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10,
 		ErrorLog: slog.NewLogLogger(n.log.Handler(), slog.LevelDebug),
 	}
 	return nil
 }
 
-func (n *Node) buildSignalling(keys keys) {
+func (n *Node) buildSignalling() {
 	p := n.cfg.Portal
 	n.rooms = room.NewDirectory(room.Options{
-		Config: n.roomConfig, Media: sessions{media{n.engine}, n.data}, Selectors: media{n.engine}, Mixers: n.mixers(), NewID: newSessionID,
-		Log: n.log, Limits: room.Limits{Participants: n.cfg.Limits.RoomParticipants, Sessions: n.cfg.Limits.ParticipantSessions, Pictures: n.cfg.Limits.ParticipantPictures},
+		Config: n.roomConfig, Media: n.sessions(), Selectors: n.selectors(), Mixers: n.mixers(), NewID: newSessionID,
+		Cluster: n.cluster(), Region: n.cfg.Cluster.Region, Log: n.log, Limits: room.Limits{Participants: n.cfg.Limits.RoomParticipants, Sessions: n.cfg.Limits.ParticipantSessions, Pictures: n.cfg.Limits.ParticipantPictures},
 	})
 	n.portal = portal.New(portal.Options{
-		Rooms: n.rooms, Signaling: media{n.engine}, Admit: portal.AdmitByToken(keys.token, n.store, time.Now),
-		TicketKey: keys.ticket, TicketLifetime: p.TicketLifetime, ReconnectionTimeout: p.ReconnectTime,
+		Rooms: n.rooms, Signaling: media{n.engine}, Admit: portal.AdmitByKeys(n.keys.tokens, n.store, time.Now),
+		TicketKeys: n.keys.tickets, Edge: n.edgeID(), Edges: n.otherPortals, Full: n.full, TicketLifetime: p.TicketLifetime, ReconnectionTimeout: p.ReconnectTime,
 		BufferTime: p.PingInterval + p.PingTimeout + time.Second, LoginTimeout: p.LoginTimeout,
 		ReloginAck: portal.ReloginAck(p.ReloginAck), ICEServers: n.iceServers, Data: n.dataStreams(), Log: n.log,
 	})
@@ -210,11 +245,12 @@ func (n *Node) serve() {
 	}
 }
 
-// Stop ends the edge in order: it takes nothing new, tells every participant, lets what is queued for them leave, and closes
+// Stop ends the edge in order. In a cluster it gives away what it has first. It takes nothing new, tells every participant, lets what is queued for them leave, and closes
 // rooms, media, HTTP and store. It returns when all goroutines have ended; ctx bounds the waiting for clients.
 func (n *Node) Stop(ctx context.Context) error {
 	n.ready.Store(false)
 	n.log.Info("edge stopping")
+	n.handOver(ctx)
 	err := n.stopParts(ctx)
 	n.log.Info("edge stopped")
 	return err
@@ -244,6 +280,7 @@ func (n *Node) stopParts(ctx context.Context) error {
 		n.portal.Close()
 		n.rooms.Close()
 	}
+	errs = append(errs, n.leaveCluster(ctx))
 	if n.http != nil {
 		errs = append(errs, n.http.Shutdown(ctx))
 		_ = n.http.Close()

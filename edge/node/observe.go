@@ -15,6 +15,7 @@ func (n *Node) observe() {
 	n.observeMedia()
 	n.observePort()
 	n.observeJobs()
+	n.observeCluster()
 }
 
 func (n *Node) observePortal() {
@@ -124,5 +125,48 @@ func (n *Node) observePort() {
 		emit(1, float64(s.Refused), "full")
 		emit(1, float64(s.Unknown), "nobody's")
 		emit(2, float64(s.Dropped))
+	})
+}
+
+func (n *Node) observeCluster() {
+	if n.members == nil {
+		return
+	}
+	n.metrics.Source([]metrics.Series{
+		{Name: "portico_cluster_nodes", Help: "Nodes of the cluster, this one included, as gossip tells.", Labels: []string{"role"}},
+		{Name: "portico_cluster_load", Help: "How much this edge has to do, from 0 to 1."},
+		{Name: "portico_cluster_draining", Help: "1 while this edge gives away what it has."},
+		{Name: "portico_cluster_links", Help: "Links to other edges."},
+		{Name: "portico_cluster_link_packets_total", Help: "Packets on the links that there are, by direction.", Labels: []string{"direction"}},
+		{Name: "portico_cluster_link_dropped_packets_total", Help: "Packets that those links did not take in time."},
+		{Name: "portico_cluster_rooms", Help: "Rooms by this edge's part in them.", Labels: []string{"part"}},
+		{Name: "portico_cluster_commands_total", Help: "Commands between edges about rooms, by direction.", Labels: []string{"direction"}},
+		{Name: "portico_cluster_stale_total", Help: "Commands that were not obeyed because a room had another home."},
+	}, func(emit func(int, float64, ...string)) {
+		edges := len(n.members.Edges())
+		emit(0, float64(edges), "edge")
+		emit(0, float64(len(n.members.Nodes())-edges), "relay")
+		emit(1, n.load.Value())
+		draining := 0.0
+		if n.draining.Load() {
+			draining = 1
+		}
+		emit(2, draining)
+		links := n.peers.Stats()
+		var in, out, dropped uint64
+		for _, l := range links {
+			in, out, dropped = in+l.Received, out+l.Sent, dropped+l.Dropped
+		}
+		emit(3, float64(len(links)))
+		emit(4, float64(in), "in")
+		emit(4, float64(out), "out")
+		emit(5, float64(dropped))
+		m := n.mesh.Stats()
+		emit(6, float64(m.Led), "home")
+		emit(6, float64(m.Followed), "follower")
+		emit(6, float64(m.Remembered), "anchor")
+		emit(7, float64(m.Commands), "out")
+		emit(7, float64(m.Served), "in")
+		emit(8, float64(m.Stale))
 	})
 }

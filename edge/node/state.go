@@ -2,8 +2,8 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,23 +16,6 @@ import (
 	"portico/shared/portalproto"
 	"portico/shared/token"
 )
-
-// keys are the cluster's secrets for signing.
-type keys struct{ token, ticket []byte }
-
-// clusterKeys reads the keys, or makes them at the first start: like that they outlive a restart (management API 14.4).
-func clusterKeys(ctx context.Context, s store.Store) (k keys, err error) {
-	random := func() []byte {
-		var bytes [64]byte
-		rand.Read(bytes[:]) // never fails
-		return token.KeyFromRandom(bytes)
-	}
-	k.token, err = s.Key(ctx, "token", random)
-	if err == nil {
-		k.ticket, err = s.Key(ctx, "ticket", random)
-	}
-	return k, err
-}
 
 // roomConfig reads a room's configuration for the rooms.
 func (n *Node) roomConfig(ctx context.Context, id string) (conference.Room, error) {
@@ -85,22 +68,33 @@ func (n *Node) URL() string {
 	return "http://" + n.host
 }
 
+// portalAddress is this edge's own.
 func (n *Node) portalAddress() restapi.PortalAddress {
 	return restapi.PortalAddress{Host: n.host, Secure: n.secure, WebTransportURL: n.dataURL()}
 }
 
 // iceServers are the relays, with credentials that end and are the participant's own: relays count what each name uses.
 func (n *Node) iceServers(participant string) []portalproto.ICEServer {
-	if len(n.cfg.TURN.URLs) == 0 {
+	urls := n.cfg.TURN.URLs
+	if n.members != nil {
+		for _, url := range n.members.turnURLs(n.cfg.Cluster.Region) {
+			if !slices.Contains(n.cfg.TURN.URLs, url) {
+				urls = append(slices.Clip(urls), url)
+			}
+		}
+	}
+	if len(urls) == 0 {
 		return nil
 	}
-	name, password := token.TURNCredential(n.cfg.TURN.Secret, participant, time.Now().Add(n.cfg.TURN.Lifetime))
-	return []portalproto.ICEServer{{URLs: n.cfg.TURN.URLs, Username: name, Credential: password}}
+	name, password := token.TURNCredential(turnSecret(n.cfg.TURN.Secret, n.members), participant, time.Now().Add(n.cfg.TURN.Lifetime))
+	return []portalproto.ICEServer{{URLs: urls, Username: name, Credential: password}}
 }
 
 // demoTokens makes the tokens of the demo page, for any room and name: of an edge that is tried out only. Rooms are found by
 // name among those of the service, and made when there is none.
-func demoTokens(s store.Store, service string, key []byte, portal func() restapi.PortalAddress) func(context.Context, console.TokenRequest) (string, error) {
+func demoTokens(
+	s store.Store, service string, keys func() token.Keys, portal func() restapi.PortalAddress,
+) func(context.Context, console.TokenRequest) (string, error) {
 	var mu sync.Mutex // one at a time: two visitors of a new room must not make two
 	return func(ctx context.Context, r console.TokenRequest) (string, error) {
 		mu.Lock()
@@ -113,7 +107,7 @@ func demoTokens(s store.Store, service string, key []byte, portal func() restapi
 		if _, ok := config.RoleNamed(r.Role); !ok {
 			return "", &console.RefusedError{Reason: "This room has no role “" + r.Role + "”."}
 		}
-		return restapi.IssueToken(ctx, s, key, portal(), store.TokenRecord{
+		return restapi.IssueToken(ctx, s, keys(), false, portal(), store.TokenRecord{
 			User: r.User, Role: r.Role, Room: room.ID, Service: service, Origin: conference.Origin{ISP: "isp", Region: "region"},
 		})
 	}

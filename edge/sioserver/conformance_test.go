@@ -281,6 +281,13 @@ func TestT_14_Origins(t *testing.T) {
 		a.header.Get("Access-Control-Allow-Origin") != "http://ok" || a.header.Get("Access-Control-Allow-Credentials") != "true" {
 		t.Errorf("preflight: %+v", a)
 	}
+	some := newRig(t, Options{Origins: []string{"http://ok"}, Allow: func(origin string) bool { return origin == "http://other:8080" }})
+	for origin, want := range map[string]int{"http://other:8080": 200, "http://ok": 200, "http://edge": 200, "http://other": 400, "null": 400} {
+		a = some.do("GET", query, "", "Origin", origin)
+		if allowed := a.header.Get("Access-Control-Allow-Origin") == origin; a.status != want || allowed != (want == 200) {
+			t.Errorf("%s: %+v", origin, a)
+		}
+	}
 	all := newRig(t, Options{Origins: []string{"*"}})
 	if a = all.do("GET", query, "", "Origin", "http://bad"); a.status != 200 || a.header.Get("Access-Control-Allow-Origin") != "http://bad" {
 		t.Errorf("all origins: %+v", a)

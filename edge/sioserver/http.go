@@ -112,7 +112,8 @@ func (srv *Server) allowOrigin(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	_, host, _ := strings.Cut(origin, "://")
-	if !slices.Contains(srv.opts.Origins, "*") && !slices.Contains(srv.opts.Origins, origin) && !strings.EqualFold(host, r.Host) {
+	if !slices.Contains(srv.opts.Origins, "*") && !slices.Contains(srv.opts.Origins, origin) && !strings.EqualFold(host, r.Host) &&
+		(srv.opts.Allow == nil || !srv.opts.Allow(origin)) {
 		return false
 	}
 	h.Set("Access-Control-Allow-Origin", origin)

@@ -45,6 +45,10 @@ type Options struct {
 	Origins        []string      // origins of web pages that may connect, "*" for all; pages of this server's own host and requests without Origin always may
 	Log            *slog.Logger  // default: none
 
+	// Allow, unless it is nil, lets in pages of origins besides, as "https://host:port"; it is called at every request of a page that is not
+	// let in otherwise, and must not block.
+	Allow func(origin string) bool
+
 	// Accept is called for each new Socket, on the goroutine that will call its Handler, after the client has been told that
 	// it is connected. A nil Handler disconnects the client. Without Accept every client is let in and its events are ignored.
 	Accept func(*Socket) Handler

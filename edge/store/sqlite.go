@@ -9,8 +9,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
-	_ "modernc.org/sqlite" // the driver "sqlite"
+	"modernc.org/sqlite" // also the driver "sqlite"
 )
 
 const (
@@ -60,7 +61,7 @@ func openSQLiteDir(ctx context.Context, dir string, o Options) (Store, error) {
 	}
 	s, err := newStore(read, write, key, o.Limits, dialect{})
 	if err == nil {
-		err = s.prepare(ctx)
+		err = prepareAlone(ctx, s)
 	}
 	if err != nil {
 		read.Close()
@@ -69,6 +70,33 @@ func openSQLiteDir(ctx context.Context, dir string, o Options) (Store, error) {
 	}
 	return s, nil
 }
+
+// How long others that make the same database are waited for, and how often it is tried again: SQLite does not wait by itself while
+// another process turns a new database into one with a log.
+const (
+	aloneTime  = 10 * time.Second
+	aloneRetry = 20 * time.Millisecond
+)
+
+// prepareAlone prepares a store that other processes may be preparing at the same time.
+func prepareAlone(ctx context.Context, s *sqlStore) error {
+	ctx, cancel := context.WithTimeout(ctx, aloneTime)
+	defer cancel()
+	for {
+		err := s.prepare(ctx)
+		var busy *sqlite.Error
+		if !errors.As(err, &busy) || busy.Code()&0xff != sqliteBusy {
+			return err
+		}
+		select {
+		case <-time.After(aloneRetry):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+const sqliteBusy = 5 // SQLITE_BUSY
 
 // touch makes the file with the mode that SQLite then gives to its companions ("-wal", "-shm") as well.
 func touch(path string) error {

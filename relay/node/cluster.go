@@ -111,6 +111,14 @@ func codecs() (list []string) {
 	return slices.Compact(list)
 }
 
+// GossipAddr is where the relay takes gossip, once it has started; empty outside of a cluster.
+func (n *Node) GossipAddr() string {
+	if c := n.gossip.Load(); c != nil {
+		return c.Self().Gossip
+	}
+	return ""
+}
+
 // measureEvery is how often the relay's load is told to gossip, which passes on what has changed.
 const measureEvery = time.Second
 
@@ -148,7 +156,9 @@ func (n *Node) command(edge string, body []byte) []byte {
 	case gossip == nil:
 		return cluster.Answer{Error: "this relay does not gossip"}.Encode()
 	}
-	n.log.Info("command of an operator", "edge", edge, "command", c.Do)
+	if c.Do != cluster.DoDescribe && c.Do != cluster.DoKeys {
+		n.log.Info("command of an operator", "edge", edge, "command", c.Do)
+	}
 	if c.Do != cluster.DoDrain && c.Do != cluster.DoUndrain {
 		return gossip.Obey(c).Encode()
 	}

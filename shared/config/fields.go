@@ -58,10 +58,19 @@ func (s *schema) add(v reflect.Value, keys []string, doc string) {
 	sec := &section{path: strings.Join(keys, "."), doc: doc}
 	s.sections = append(s.sections, sec)
 	s.tables[sec.path] = sec
+	s.addFields(sec, v, keys)
+}
+
+// addFields adds the fields of a struct to a section; those of an embedded struct without a tag count as its own.
+func (s *schema) addFields(sec *section, v reflect.Value, keys []string) {
 	for i := range v.NumField() {
 		ft := v.Type().Field(i)
 		key := ft.Tag.Get("toml")
 		if key == "-" {
+			continue
+		}
+		if ft.Anonymous && key == "" && ft.Type.Kind() == reflect.Struct {
+			s.addFields(sec, v.Field(i), keys)
 			continue
 		}
 		if !ft.IsExported() || key == "" || ft.Tag.Get("doc") == "" {

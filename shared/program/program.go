@@ -19,7 +19,8 @@ import (
 // StopWithin is how long an ordered stop may take.
 const StopWithin = 10 * time.Second
 
-// Node is what a program runs. Stop is called once, after a Start that succeeded.
+// Node is what a program runs. Stop is called once, after a Start that succeeded. It may have a method StopWithin, which says how much
+// longer than StopWithin its ordered stop may take, and one Reload, for SIGHUP.
 type Node interface {
 	Start(ctx context.Context) error
 	Stop(ctx context.Context) error
@@ -64,7 +65,11 @@ func Run[S any](ctx context.Context, p Program[S], args, env []string, stdout, s
 		return 1
 	}
 	wait(ctx, n)
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), StopWithin)
+	within := StopWithin
+	if longer, ok := n.(interface{ StopWithin() time.Duration }); ok {
+		within += longer.StopWithin()
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), within)
 	defer cancel()
 	if err := n.Stop(stopping); err != nil {
 		log.Error("did not stop in time", "error", err)

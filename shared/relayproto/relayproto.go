@@ -8,6 +8,9 @@
 //	edge -> relay    {"order": Order}                     first, and whenever something changed
 //	relay -> edge    {"report": Report} | {"refusal": Refusal}
 //
+// A stream that begins with {"command": …} is no job: it is answered once, by {"answer": …}. What stands in both is the operator's affair
+// (package cluster, Command).
+//
 // Media goes in datagrams of the same link. Each encoding is a flow, whose number the edge chooses, never the same twice on a link:
 // its RTP packets go by flow id 2n, RTCP about it, both ways, by 2n+1 (as RTP over QUIC pairs them).
 package relayproto
@@ -157,6 +160,9 @@ type Message struct {
 	Order   *Order   `json:"order,omitempty"`
 	Report  *Report  `json:"report,omitempty"`
 	Refusal *Refusal `json:"refusal,omitempty"`
+
+	Command json.RawMessage `json:"command,omitempty"`
+	Answer  json.RawMessage `json:"answer,omitempty"`
 }
 
 // ErrMessage is of a message that cannot be read, or says what cannot be.
@@ -195,6 +201,12 @@ func Decode(b []byte) (Message, error) {
 		if err := m.Refusal.check(); err != nil {
 			return Message{}, err
 		}
+	}
+	if m.Command != nil {
+		n++
+	}
+	if m.Answer != nil {
+		n++
 	}
 	if n != 1 {
 		return Message{}, fmt.Errorf("%w: %d things in one", ErrMessage, n)

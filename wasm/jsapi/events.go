@@ -98,6 +98,10 @@ func (l *listener) SessionRestored(old, id string) {
 	l.api.garbage.soon()
 }
 
+func (l *listener) RosterChanged(count int, thin bool) {
+	l.tell("rosterchanged", jsonvalue.OfObject(jsonvalue.M("count", jsonvalue.OfInt(int64(count))), jsonvalue.M("thin", jsonvalue.OfBool(thin))))
+}
+
 func (l *listener) State(s client.State) {
 	l.tell("connectionstate", jsonvalue.OfObject(
 		jsonvalue.M("signaling", jsonvalue.Of(string(s.Signaling))), jsonvalue.M("media", jsonvalue.Of(s.Media)), jsonvalue.M("self", participantOf(s.Self))))
@@ -145,5 +149,6 @@ func infoOf(info client.Info) jsonvalue.Value {
 	return jsonvalue.OfObject(
 		jsonvalue.M("room", jsonvalue.Of(info.RoomID)), jsonvalue.M("self", jsonvalue.Of(info.Self.ID)), jsonvalue.M("views", jsonvalue.OfStrings(info.Views)),
 		jsonvalue.M("participants", jsonvalue.OfArray(participants...)), jsonvalue.M("streams", jsonvalue.OfArray(streams...)),
-		jsonvalue.M("adapts", jsonvalue.OfBool(info.Adapts)))
+		jsonvalue.M("adapts", jsonvalue.OfBool(info.Adapts)), jsonvalue.M("count", jsonvalue.OfInt(int64(info.Count))),
+		jsonvalue.M("thin", jsonvalue.OfBool(info.Thin)))
 }

@@ -142,6 +142,7 @@ func (a *api) join(ctx context.Context, c *call, args jsonvalue.Value, rtc js.Va
 	options := client.Options{
 		Peers: browser.NewFactory(browser.Config{RTC: rtc, Created: created}), Events: l, Dial: a.dial,
 		SDKType: sdkType, SDKVersion: sdkVersion, RelayOnly: args.Get("relayOnly").Bool(),
+		Thin: args.Get("thin").Bool(),
 	}
 	if args.Get("refreshes").Bool() {
 		options.Token = l.token
