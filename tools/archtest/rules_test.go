@@ -13,7 +13,7 @@ var purePackages = []string{
 	"shared/jsonvalue", "shared/conference", "shared/layout", "shared/token", "shared/engineio", "shared/socketio",
 	"shared/portalproto", "shared/rtp", "shared/meshproto", "shared/relayproto", "shared/placement", "shared/roster",
 	"edge/sfu/layer", "edge/sfu/feedback", "edge/sfu/bitrate", "edge/sfu/speakers", "shared/flight", "relay/audiomix", "relay/videomix",
-	"relay/payload", "relay/codec",
+	"relay/payload", "relay/codec", "edge/mesh/directory",
 }
 
 // impureImports are what a pure package must do without.
@@ -84,14 +84,16 @@ var single = []struct {
 // layers lists what each package of a node may import of the same node, besides its own folder: imports run downward. A package that
 // is not here imports nothing of its node.
 var layers = map[string][]string{
-	"edge":         {"edge/config", "edge/node"},
-	"edge/node":    {"edge/"},
-	"edge/portal":  {"edge/room", "edge/sioserver", "edge/store"},
-	"edge/restapi": {"edge/room", "edge/store"},
-	"edge/mesh":    {"edge/room"},
-	"edge/peer":    {"edge/tcpdoor"},
-	"edge/rtc":     {"edge/peer", "edge/sfu", "edge/tcpdoor"},
-	"edge/jobs":    {"edge/room", "edge/rtc", "edge/sfu"}, // what goes to relays is tapped, what comes is forwarded
+	"edge":            {"edge/config", "edge/node"},
+	"edge/node":       {"edge/"},
+	"edge/portal":     {"edge/room", "edge/sioserver", "edge/store"},
+	"edge/restapi":    {"edge/room", "edge/store"},
+	"edge/clusterapi": {"edge/store"}, // the keys of services
+	"edge/mesh":       {"edge/peers"},
+	"edge/peer":       {"edge/tcpdoor"},
+	"edge/rtc":        {"edge/peer", "edge/sfu", "edge/tcpdoor"},
+	"edge/cascade":    {"edge/room", "edge/rtc", "edge/sfu"}, // as jobs
+	"edge/jobs":       {"edge/room", "edge/rtc", "edge/sfu"}, // what goes to relays is tapped, what comes is forwarded
 
 	"relay":           {"relay/config", "relay/node", "relay/worker"}, // a program that holds a relay is a job's too
 	"relay/node":      {"relay/"},

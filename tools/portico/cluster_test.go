@@ -9,6 +9,9 @@ import (
 	"strings"
 	"testing"
 
+	edgeconfig "portico/edge/config"
+	relayconfig "portico/relay/config"
+	"portico/shared/config"
 	"portico/shared/identity"
 )
 
@@ -71,7 +74,7 @@ func TestCluster(t *testing.T) {
 	for _, m := range clusterSetting.FindAllStringSubmatch(out, -1) {
 		settings[m[1]] = m[2]
 	}
-	made := identity.Files{CA: settings["ca_file"], Cert: settings["cert_file"], Key: settings["key_file"]}
+	made := identity.Files{Folder: settings["folder"]}
 	id, err := identity.Load(made)
 	if err != nil || id.Name != "east-1" || id.Role != identity.Edge {
 		t.Fatalf("%+v, %v, %+v", id, err, made)
@@ -89,7 +92,7 @@ func TestCluster(t *testing.T) {
 			t.Errorf("%s has changed", name)
 		}
 	}
-	if len(before) != 2 || len(after) != 5 {
+	if len(before) != 3 || len(after) != 7 {
 		t.Errorf("%d files, then %d", len(before), len(after))
 	}
 }
@@ -101,7 +104,12 @@ func TestClusterUsage(t *testing.T) {
 	}{
 		"":                           {2, "Usage: portico cluster COMMAND\n", "portico: wrong usage: what is to be done for the cluster?\n"},
 		"-h":                         {0, "Usage: portico cluster COMMAND\n", ""},
-		"drain":                      {2, "", "portico: wrong usage: there is no `portico cluster drain`; `portico cluster -h` shows what there is\n"},
+		"explode":                    {2, "", "portico: wrong usage: there is no `portico cluster explode`; `portico cluster -h` shows what there is\n"},
+		"drain":                      {2, "", "portico: wrong usage: NODE is missing; `portico cluster drain -h` shows how it is used\n"},
+		"keys add":                   {1, "", "portico: no service named: "},
+		"status -h":                  {0, "Usage: portico cluster status [flags]\n", ""},
+		"join -h":                    {0, "Usage: portico cluster join -role edge|relay [flags] NAME\n", ""},
+		"join -role edge":            {2, "", "portico: wrong usage: one NAME is needed; "},
 		"init -h":                    {0, "Usage: portico cluster init [flags]\n", ""},
 		"init x":                     {2, "", `portico: wrong usage: "x" is too much`},
 		"issue -h":                   {0, "Usage: portico cluster issue -role edge|relay [flags] NAME\n", ""},
@@ -120,5 +128,43 @@ func TestClusterUsage(t *testing.T) {
 		if !strings.HasPrefix(out.String(), c.out) || !strings.HasPrefix(said.String(), c.said) || (c.said == "") != (said.Len() == 0) {
 			t.Errorf("%q said:\n%s%s", args, &out, &said)
 		}
+	}
+}
+
+// join makes and prints all that a node needs.
+func TestClusterJoin(t *testing.T) {
+	t.Chdir(t.TempDir())
+	try := func(words ...string) string {
+		t.Helper()
+		var out, said bytes.Buffer
+		if got := run(t.Context(), append([]string{"cluster"}, words...), &out, &said); got != 0 {
+			t.Fatalf("%q: %s", words, &said)
+		}
+		return out.String()
+	}
+	try("init")
+	file := filepath.Join(t.TempDir(), "edge.toml")
+	out := try("join", "-role", "edge", "-seeds", "192.0.2.1, b.example.org:7000", "-region", "east", "-store", "postgres://u:p@host/db", "edge-1")
+	if err := os.WriteFile(file, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg := edgeconfig.Default()
+	if err := config.Load(cfg, config.Source{Args: []string{"-config", file}}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	c := cfg.Cluster
+	if id, err := identity.Load(c.Files); err != nil || id.Name != "edge-1" || !cfg.Gossips() || c.Region != "east" || len(c.Seeds) != 2 || !cfg.SharedStore() {
+		t.Errorf("%v, %+v", err, c)
+	}
+	if _, err := identity.LoadSecret(c.SecretFile()); err != nil {
+		t.Error(err)
+	}
+	out = try("join", "-role", "relay", "relay-1")
+	if err := os.WriteFile(file, []byte(out), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	relay := relayconfig.Default()
+	if err := config.Load(relay, config.Source{Args: []string{"-config", file}}); err != nil || !relay.Gossips() {
+		t.Errorf("%v\n%s", err, out)
 	}
 }

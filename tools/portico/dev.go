@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,6 +30,7 @@ type devOptions struct {
 	http, media, turn, admin, data string
 	level, format                  string
 	tls                            bool
+	edges                          int
 }
 
 const devAbout = `Runs an edge and a relay on this machine until it is interrupted, and prints the address of the demo.
@@ -36,7 +38,10 @@ Everybody who can open that address is let into every room, so the pages are for
 -http or -tls says otherwise. Browsers give camera and microphone to pages of this machine and to HTTPS only: for a
 phone on the same network use -tls, which makes a certificate and an authority that the phone can be told to trust.`
 
-// dev runs an edge and a relay in this process.
+// maxEdges is how many edges dev runs: it is one process.
+const maxEdges = 8
+
+// dev runs edges and a relay in this process.
 func dev(ctx context.Context, args []string, out, errOut io.Writer) error {
 	var o devOptions
 	flags := flag.NewFlagSet("dev", flag.ContinueOnError)
@@ -47,10 +52,14 @@ func dev(ctx context.Context, args []string, out, errOut io.Writer) error {
 	flags.StringVar(&o.turn, "turn", "0.0.0.0:3478", "UDP and TCP `address` of the relay; port 0: any")
 	flags.StringVar(&o.admin, "relay-admin", "127.0.0.1:8082", "`address` of the relay's page for operators; empty: none")
 	flags.StringVar(&o.data, "data", defaultData, "`folder` for rooms and keys")
+	flags.IntVar(&o.edges, "edges", 1, "`number` of edges; more than one are a cluster, each on the port after the one before, with rooms that span them")
 	flags.StringVar(&o.level, "log", "warn", "least `level` written: debug, info, warn or error")
 	flags.StringVar(&o.format, "log-format", "text", "form of the log's lines: text or json")
 	if err := parse(flags, args, out, devAbout); err != nil {
 		return err
+	}
+	if o.edges < 1 || o.edges > maxEdges {
+		return fmt.Errorf("%w: -edges is a number from 1 to %d", manage.ErrUsage, maxEdges)
 	}
 	if o.http == "" {
 		o.http = "127.0.0.1:8080"
@@ -73,72 +82,170 @@ func dev(ctx context.Context, args []string, out, errOut io.Writer) error {
 	return d.stop(stopping)
 }
 
-// development is the pair of nodes.
+// development is the nodes that run.
 type development struct {
-	edge      *edge.Node
+	edges     []*edge.Node
 	relay     *relay.Node
 	authority string // file of the certificate authority made for -tls
 }
 
 func (d *development) announce(out io.Writer) {
-	fmt.Fprintf(out, "\nPortico is running. Open the demo, in two tabs or more:\n\n    address=%s\n\n", d.edge.URL())
+	fmt.Fprintf(out, "\nPortico is running. Open the demo, in two tabs or more:\n\n    address=%s\n\n", d.edges[0].URL())
+	if len(d.edges) > 1 {
+		fmt.Fprintln(out, "The other edges have the same rooms; open some tabs there:")
+		fmt.Fprintln(out)
+		for _, e := range d.edges[1:] {
+			fmt.Fprintf(out, "    %s  %s\n", e.URL(), e.Self())
+		}
+		fmt.Fprintf(out, "\nportico cluster status shows what is where, portico cluster drain %s what happens then.\n\n", d.edges[0].Self())
+	}
 	if d.authority != "" {
 		fmt.Fprintf(out, "Browsers warn of the certificate until they are told to trust its authority: install\n%s\non the phone, or go on past the warning.\n\n", d.authority)
 	}
 	fmt.Fprintln(out, "Stop it with Ctrl-C.")
 }
 
-// startDev starts the relay, which must know the edge's media addresses, and then the edge, which must know the relay's. The two are a
+// startDev starts the relay, which must know the edges' media addresses, and then the edges, which must know the relay. They are a
 // cluster of their own, whose authority nobody else ever sees.
-func startDev(ctx context.Context, o devOptions, log *slog.Logger) (*development, error) {
-	cfg := edgeconfig.Dev()
-	cfg.HTTP.Listen, cfg.HTTP.MediaListen, cfg.DataDir = o.http, o.media, o.data
-	sockets, err := edge.Listen(cfg)
-	if err != nil {
-		return nil, devHint(err)
-	}
-	addrs := sockets.MediaAddrs()
-	var r *relay.Node
-	ids, err := identity.Ephemeral(identity.Edge, identity.Relay)
-	if err == nil {
-		r, err = relayFor(o, cfg.TURN.Secret, addrs, ids[1], log)
-	}
-	if err == nil {
-		err = r.Start(ctx)
-	}
-	if err != nil {
-		sockets.Close()
-		return nil, devHint(err)
-	}
-	cfg.Identity, cfg.Relay.Nodes = ids[0], []string{r.Addrs().Link}
-	cfg.TURN.URLs = turnURLs(addrs, r.Addrs())
-	cfg.Portal.Hostname, cfg.Portal.CORS = names(o, sockets.Port(), addrs)
-	authority := ""
-	if o.tls {
-		files, ca, err := certs.Local(filepath.Join(o.data, "tls"), hosts(addrs))
-		if err != nil {
-			sockets.Close()
-			return nil, errors.Join(err, r.Stop(ctx))
+func startDev(ctx context.Context, o devOptions, log *slog.Logger) (d *development, err error) {
+	b := &devBuilder{o: o, log: log, d: &development{}, secret: edgeconfig.Dev().TURN.Secret}
+	defer func() {
+		if err == nil {
+			return
 		}
-		cfg.TLS.CertFile, cfg.TLS.KeyFile, authority = files.Cert, files.Key, ca
+		err = errors.Join(devHint(err), b.d.stop(ctx))
+		for _, s := range b.sockets {
+			s.Close() // again, if a node had them
+		}
+	}()
+	if b.ids, err = identity.Ephemeral(append(slices.Repeat([]string{identity.Edge}, o.edges), identity.Relay)...); err != nil {
+		return nil, err
 	}
-	e, err := edge.New(cfg, sockets, log.With("node", "edge"))
-	if err == nil {
-		err = e.Start(ctx)
-	} else {
-		sockets.Close()
+	if o.edges > 1 {
+		b.cluster = identity.NewSecret()
 	}
-	if err != nil {
-		return nil, errors.Join(devHint(err), r.Stop(ctx))
+	if err := b.listen(); err != nil {
+		return nil, err
 	}
-	return &development{e, r, authority}, nil
+	if err := b.startRelay(ctx); err != nil {
+		return nil, err
+	}
+	for i := range b.configs {
+		if err := b.startEdge(ctx, i); err != nil {
+			return nil, err
+		}
+	}
+	return b.d, nil
 }
 
-func relayFor(o devOptions, secret string, edge []netip.AddrPort, id *identity.Identity, log *slog.Logger) (*relay.Node, error) {
-	cfg := relayconfig.Dev(secret, ipv4(edge)...)
-	cfg.Identity, cfg.Link.Listen = id, "127.0.0.1:0"
-	cfg.TURN.UDP, cfg.TURN.TCP, cfg.TURN.TLS, cfg.Admin.Listen = o.turn, o.turn, "", o.admin
-	return relay.New(cfg, log.With("node", "relay"))
+// devBuilder makes a development.
+type devBuilder struct {
+	o       devOptions
+	log     *slog.Logger
+	d       *development
+	ids     []*identity.Identity // of the edges, and of the relay last
+	secret  string               // of TURN
+	cluster identity.Secret      // nil: one edge, no cluster
+	configs []*edgeconfig.Settings
+	sockets []*edge.Sockets
+	addrs   []netip.AddrPort // of the edges' media
+	seeds   []string
+}
+
+// listen opens the ports of all edges.
+func (b *devBuilder) listen() error {
+	for i := range b.o.edges {
+		cfg := edgeconfig.Dev()
+		cfg.TURN.Secret = b.secret
+		var err error
+		if cfg.HTTP.Listen, err = after(b.o.http, i); err != nil {
+			return err
+		}
+		if cfg.HTTP.MediaListen, err = after(b.o.media, i); err != nil {
+			return err
+		}
+		cfg.DataDir = b.o.data
+		if b.cluster != nil {
+			cfg.Store.URL, cfg.DataDir = "sqlite:"+b.o.data, filepath.Join(b.o.data, b.ids[i].Name)
+		}
+		s, err := edge.Listen(cfg)
+		if err != nil {
+			return err
+		}
+		b.configs, b.sockets = append(b.configs, cfg), append(b.sockets, s)
+		b.addrs = append(b.addrs, s.MediaAddrs()...)
+	}
+	return nil
+}
+
+// after is an address with a port so many after it; 0 stays.
+func after(address string, n int) (string, error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || n == 0 || port == "0" {
+		return address, nil // what is wrong is told when it is listened on
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return "", fmt.Errorf("%w: %q has no number for a port, which more than one edge need", manage.ErrUsage, address)
+	}
+	return net.JoinHostPort(host, strconv.Itoa(number+n)), nil
+}
+
+func (b *devBuilder) startRelay(ctx context.Context) error {
+	cfg := relayconfig.Dev(b.secret, ipv4(b.addrs)...)
+	cfg.Identity, cfg.Link.Listen = b.ids[len(b.ids)-1], "127.0.0.1:0"
+	cfg.TURN.UDP, cfg.TURN.TCP, cfg.TURN.TLS, cfg.Admin.Listen = b.o.turn, b.o.turn, "", b.o.admin
+	if cfg.Secret = b.cluster; b.cluster != nil {
+		cfg.Cluster.Listen, cfg.Cluster.Profile, cfg.Cluster.DrainTimeout = "127.0.0.1:0", devProfile, 0
+	}
+	r, err := relay.New(cfg, b.log.With("node", "relay"))
+	if err != nil {
+		return err
+	}
+	if err := r.Start(ctx); err != nil {
+		return err
+	}
+	b.d.relay = r
+	if b.cluster != nil {
+		b.seeds = append(b.seeds, r.GossipAddr())
+	}
+	return nil
+}
+
+const devProfile = "local"
+
+func (b *devBuilder) startEdge(ctx context.Context, i int) error {
+	cfg, sockets := b.configs[i], b.sockets[i]
+	addrs := sockets.MediaAddrs()
+	cfg.Identity, cfg.Relay.Nodes = b.ids[i], []string{b.d.relay.Addrs().Link}
+	cfg.TURN.URLs = turnURLs(addrs, b.d.relay.Addrs())
+	cfg.Portal.Hostname, cfg.Portal.CORS = names(b.o, sockets.Port(), addrs)
+	if cfg.Secret = b.cluster; b.cluster != nil {
+		cfg.Cluster.Listen, cfg.Cluster.Profile, cfg.Cluster.Seeds, cfg.Cluster.DrainTimeout = "127.0.0.1:0", devProfile, b.seeds, 0
+		for _, other := range b.sockets { // pages of one edge go on with another
+			_, origins := names(b.o, other.Port(), addrs)
+			cfg.Portal.CORS = append(cfg.Portal.CORS, origins...)
+		}
+	}
+	if b.o.tls {
+		files, ca, err := certs.Local(filepath.Join(b.o.data, "tls"), hosts(addrs))
+		if err != nil {
+			return err
+		}
+		cfg.TLS.CertFile, cfg.TLS.KeyFile, b.d.authority = files.Cert, files.Key, ca
+	}
+	e, err := edge.New(cfg, sockets, b.log.With("node", b.ids[i].Name))
+	if err != nil {
+		return err
+	}
+	if err := e.Start(ctx); err != nil {
+		return err
+	}
+	b.d.edges = append(b.d.edges, e)
+	if b.cluster != nil {
+		b.seeds = append(b.seeds, e.GossipAddr())
+	}
+	return nil
 }
 
 // ipv4 keeps the addresses a relay can reach; there is always one, loopback.
@@ -202,5 +309,12 @@ var flagNames = strings.NewReplacer("http.listen", "-http", "http.media_listen",
 func devHint(err error) error { return errors.New(flagNames.Replace(err.Error())) }
 
 func (d *development) stop(ctx context.Context) error {
-	return errors.Join(d.edge.Stop(ctx), d.relay.Stop(ctx))
+	var errs []error
+	for _, e := range d.edges {
+		errs = append(errs, e.Stop(ctx))
+	}
+	if d.relay != nil {
+		errs = append(errs, d.relay.Stop(ctx))
+	}
+	return errors.Join(errs...)
 }

@@ -20,18 +20,19 @@ const defaultData = "data"
 func keys(ctx context.Context, args []string, out, _ io.Writer) error {
 	flags := flag.NewFlagSet("keys", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	data := flags.String("data", defaultData, "the edge's data `folder`")
+	data := flags.String("data", defaultData, "the edge's data `folder`, or the url of its PostgreSQL database")
+	keyFile := flags.String("store-key", "", "`file` with the key of the store's secrets, as store.key_file of the edge; for PostgreSQL in a cluster cluster-store.key in its data folder")
 	if err := parse(flags, args, out, "Prints the services of an edge with their keys, to be set in the environment of a program that\nuses the management API. Whoever can read the data folder can read the keys."); err != nil {
 		return err
 	}
-	s, err := openStore(ctx, *data)
+	s, err := openPlace(ctx, *data, *keyFile)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = s.Close() }()
 	services, err := s.Services(ctx)
 	if err != nil {
-		return fmt.Errorf("the services in %s cannot be read: %w", *data, err)
+		return fmt.Errorf("the services cannot be read: %w", err)
 	}
 	for _, service := range services {
 		if _, err := fmt.Fprintf(out, "# %s\nPORTICO_SERVICE=%s\nPORTICO_KEY=%s\n", service.Name, service.ID, service.Key); err != nil {
@@ -39,6 +40,14 @@ func keys(ctx context.Context, args []string, out, _ io.Writer) error {
 		}
 	}
 	return nil
+}
+
+// openPlace opens a store in a data folder or a database.
+func openPlace(ctx context.Context, place, keyFile string) (store.Store, error) {
+	if !store.IsPostgres(place) && keyFile == "" {
+		return openStore(ctx, place)
+	}
+	return store.Open(ctx, place, store.Options{KeyFile: keyFile})
 }
 
 // openStore opens the store of a data folder that exists: looking must not make one.
@@ -53,13 +62,14 @@ func openStore(ctx context.Context, data string) (store.Store, error) {
 	return s, nil
 }
 
-func sampleService(ctx context.Context, data string) (store.Service, error) {
+// serviceNamed finds a service in the store of a data folder.
+func serviceNamed(ctx context.Context, data, name string) (store.Service, error) {
 	s, err := openStore(ctx, data)
 	if err != nil {
 		return store.Service{}, err
 	}
 	defer func() { _ = s.Close() }()
-	return s.ServiceByName(ctx, store.SampleServiceName)
+	return s.ServiceByName(ctx, name)
 }
 
 // parse reads the flags of a verb without arguments; asked for help, it prints about and the flags.

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"time"
 
+	"portico/edge/store"
 	"portico/tools/loadtest"
 	"portico/tools/portico/manage"
 )
@@ -191,7 +192,7 @@ func (l *loadOptions) applyScenarios(given map[string]bool, o *loadtest.Options)
 func (l *loadOptions) applyEdges(ctx context.Context, o *loadtest.Options) error {
 	base := manage.Environment(os.Getenv)
 	if base.Service == "" && base.Key == "" && l.service == "" {
-		if sample, err := sampleService(ctx, defaultData); err == nil {
+		if sample, err := serviceNamed(ctx, defaultData, store.SampleServiceName); err == nil {
 			base.Service, base.Key = sample.ID, sample.Key
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"portico/edge/store"
 	"portico/relay/worker"
 	"portico/shared/version"
 	"portico/tools/portico/manage"
@@ -28,7 +29,7 @@ var verbs = []verb{
 	{"room", "create, list, show and delete rooms", managed(manage.Room)},
 	{"load", "put participants on an edge and measure it", load},
 	{"keys", "print the services and keys in an edge's data folder", keys},
-	{"cluster", "make the certificates by which nodes know each other", cluster},
+	{"cluster", "make nodes of a cluster, see how it is, drain a node, replace keys", cluster},
 	{"version", "print the version", func(_ context.Context, _ []string, out, _ io.Writer) error {
 		_, err := fmt.Fprintln(out, "portico", version.Number())
 		return err
@@ -84,7 +85,7 @@ func managed(command func(context.Context, []string, io.Writer, manage.Settings)
 	return func(ctx context.Context, args []string, out, _ io.Writer) error {
 		s := manage.Environment(os.Getenv)
 		if s.Service == "" && s.Key == "" {
-			if sample, err := sampleService(ctx, defaultData); err == nil {
+			if sample, err := serviceNamed(ctx, defaultData, store.SampleServiceName); err == nil {
 				s.Service, s.Key = sample.ID, sample.Key
 			}
 		}

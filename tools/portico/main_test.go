@@ -5,15 +5,19 @@ import (
 	"context"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
+	"portico/edge/store"
 	"portico/relay/worker"
+	gossip "portico/shared/cluster"
 )
 
 func TestMain(m *testing.M) {
@@ -94,6 +98,90 @@ func TestDev(t *testing.T) {
 		}
 	case code := <-status:
 		t.Fatalf("ended with %d: %s", code, &said)
+	}
+	cancel()
+	if code := <-status; code != 0 || said.Len() > 0 {
+		t.Errorf("status %d: %s", code, &said)
+	}
+}
+
+// TestDevCluster: a cluster on one machine, and what an operator does with it.
+func TestDevCluster(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	dir := t.TempDir()
+	data, authority := filepath.Join(dir, "data"), filepath.Join(dir, "authority")
+	if err := os.Mkdir(authority, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	out := &running{address: make(chan string, 1)}
+	address := out.address
+	var said bytes.Buffer
+	status := make(chan int, 1)
+	go func() {
+		status <- run(ctx, []string{"dev", "-edges", "2", "-http", "127.0.0.1:0", "-media", "127.0.0.1:0", "-turn", "127.0.0.1:0", "-relay-admin", "", "-data", data}, out, &said)
+	}()
+	url := ""
+	select {
+	case url = <-address:
+	case code := <-status:
+		t.Fatalf("ended with %d: %s", code, &said)
+	}
+	db, err := openStore(t.Context(), data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	super, err := db.ServiceByName(t.Context(), store.SuperServiceName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PORTICO_URL", url)
+	t.Setenv("PORTICO_SERVICE", super.ID)
+	t.Setenv("PORTICO_KEY", super.Key)
+	try := func(words ...string) (string, bool) {
+		var printed, fault bytes.Buffer
+		code := run(t.Context(), append([]string{"cluster"}, words...), &printed, &fault)
+		return printed.String() + fault.String(), code == 0
+	}
+	until := func(what string, words []string, want ...string) {
+		t.Helper()
+		text := ""
+		for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); {
+			all := false
+			if text, all = try(words...); all {
+				for _, w := range want {
+					all = all && regexp.MustCompile(w).MatchString(text)
+				}
+				if all {
+					return
+				}
+			}
+		}
+		t.Fatalf("%s: %s", what, text)
+	}
+	until("status", []string{"status"}, `edge-1 +edge +active`, `edge-2 +edge +active`, `relay-1 +relay +active`)
+	until("keys", []string{"keys"}, `edge-1 +[0-9a-f]{8} +-`, `edge-2 +[0-9a-f]{8} +-`, `relay-1 +[0-9a-f]{8} +-`)
+	until("rotate", []string{"rotate", "-dir", authority}, "all nodes understand", "all nodes use it", "is of no use any more")
+	kept, err := os.ReadFile(filepath.Join(authority, "gossip-keys"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := gossip.ParseKeys(string(kept))
+	if err != nil || len(key) != 1 {
+		t.Fatalf("%v", err)
+	}
+	name := gossip.KeyName(key[0])
+	until("the new key", []string{"keys"}, "edge-1 +"+name+" +-", "edge-2 +"+name+" +-", "relay-1 +"+name+" +-")
+	for _, node := range []string{"edge-2", "relay-1"} {
+		until("drain", []string{"drain", "-wait", node}, node+" drains", "Nobody is there")
+		until("drained", []string{"status"}, node+` +\w+ +draining`)
+		until("undrain", []string{"undrain", node}, "takes part again")
+		until("undrained", []string{"status"}, node+` +\w+ +active`)
+	}
+	if text, ok := try("drain", "nobody"); ok || text != "portico: Node not found\n" {
+		t.Error(text)
 	}
 	cancel()
 	if code := <-status; code != 0 || said.Len() > 0 {

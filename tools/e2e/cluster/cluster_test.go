@@ -3,6 +3,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -41,7 +42,8 @@ type cluster struct {
 	edges []*edge
 	relay *relay
 	lines map[[2]*netlab.Namespace]*netlab.Link
-	store string // url
+	store string   // url
+	extra []string // settings of the edges beside those that all clusters have
 
 	people []*person
 	super  manage.Settings  // of the service that may see the cluster
@@ -60,6 +62,7 @@ type node struct {
 
 type edge struct {
 	node
+	program string         // the file; empty: as all
 	outside string         // where this process reaches it: http://host:port
 	api     *manage.Client // as the sample service
 }
@@ -76,10 +79,19 @@ func (n *node) at(port uint16) string { return netip.AddrPortFrom(n.home.Addr(),
 // start starts a cluster with a room, and returns when everybody sees everybody.
 func start(t *testing.T, extra ...string) *cluster {
 	t.Helper()
-	c := &cluster{t: t, lab: netlab.ForTest(t, 1), dir: t.TempDir(), lines: map[[2]*netlab.Namespace]*netlab.Link{}}
+	return startOn(t, "", extra...)
+}
+
+// startOn is start with the URL of a store; empty: a database in a folder of the test's.
+func startOn(t *testing.T, url string, extra ...string) *cluster {
+	t.Helper()
+	c := &cluster{t: t, lab: netlab.ForTest(t, 1), dir: t.TempDir(), store: url, extra: extra, lines: map[[2]*netlab.Namespace]*netlab.Link{}}
 	files, err := programs.Get()
 	c.must(err)
-	c.files, c.ca, c.store = files, filepath.Join(c.dir, "ca"), "sqlite:"+filepath.Join(c.dir, "store")
+	c.files, c.ca = files, filepath.Join(c.dir, "ca")
+	if url == "" {
+		c.store = "sqlite:" + filepath.Join(c.dir, "store")
+	}
 	c.must(identity.Init(c.ca))
 	for _, e := range []struct{ name, region string }{{"w1", west}, {"w2", west}, {"e1", east}} {
 		c.edges = append(c.edges, &edge{node: c.node(e.name, e.region, identity.Edge)})
@@ -96,10 +108,8 @@ func start(t *testing.T, extra ...string) *cluster {
 		}
 	}
 	for _, e := range c.edges {
-		outside, err := e.home.Expose(netip.AddrPortFrom(e.home.Addr(), clientPort))
-		c.must(err)
-		e.outside = "http://" + outside.String()
-		e.up(extra...)
+		e.expose()
+		e.up()
 	}
 	c.relay.up()
 	c.manage()
@@ -138,12 +148,20 @@ func (n *node) settings() []string {
 	}
 }
 
+func (e *edge) expose() {
+	e.t.Helper()
+	outside, err := e.home.Expose(netip.AddrPortFrom(e.home.Addr(), clientPort))
+	e.must(err)
+	e.outside = "http://" + outside.String()
+}
+
 // up starts the edge, in its place and with its data.
 func (e *edge) up(extra ...string) {
 	e.t.Helper()
-	arguments := append(e.settings(), "-http.listen", e.at(clientPort), "-http.metrics_from", "0.0.0.0/0",
-		"-data_dir", filepath.Join(e.dir, e.name), "-store.url", e.store)
-	p, err := proctest.Run(e.name, e.home.Start, filepath.Join(e.files, "edge"), nil, append(arguments, extra...)...)
+	arguments := append(append(e.settings(), e.extra...), "-http.listen", e.at(clientPort), "-http.metrics_from", "0.0.0.0/0",
+		"-data_dir", filepath.Join(e.dir, e.name), "-store.url", e.store, "-cluster.drain_timeout", "10s")
+	program := cmp.Or(e.program, filepath.Join(e.files, "edge"))
+	p, err := proctest.Run(e.name, e.home.Start, program, nil, append(arguments, extra...)...)
 	e.must(err)
 	e.Process = p
 	e.t.Cleanup(func() { p.Stop(e.t) })
@@ -174,16 +192,26 @@ func (n *node) says(from int, words ...string) string {
 // manage opens the management API of each edge, and makes the room by the first.
 func (c *cluster) manage() {
 	c.t.Helper()
-	db, err := store.OpenSQLite(c.t.Context(), strings.TrimPrefix(c.store, "sqlite:"), store.Limits{})
+	shared := store.IsPostgres(c.store)
+	var o store.Options
+	if shared {
+		o.KeyFile = filepath.Join(c.dir, c.edges[0].name, "cluster-store.key")
+	}
+	db, err := store.Open(c.t.Context(), c.store, o)
 	c.must(err)
 	sample, err := db.ServiceByName(c.t.Context(), store.SampleServiceName)
 	c.must(err)
 	super, err := db.ServiceByName(c.t.Context(), store.SuperServiceName)
 	c.must(err)
+	if shared {
+		c.keys, err = store.ClusterKeys(c.t.Context(), db, "token")
+		c.must(err)
+	} else {
+		secret, err := identity.LoadSecret(c.relay.identity.SecretFile())
+		c.must(err)
+		c.keys = sharedtoken.Keys{Current: sharedtoken.KeyFromRandom([64]byte(secret.Derive("token key", 64)))}
+	}
 	c.must(db.Close())
-	secret, err := identity.LoadSecret(c.relay.identity.SecretFile())
-	c.must(err)
-	c.keys = sharedtoken.Keys{Current: sharedtoken.KeyFromRandom([64]byte(secret.Derive("token key", 64)))}
 	c.super = manage.Settings{Service: super.ID, Key: super.Key}
 	for _, e := range c.edges {
 		e.api, err = manage.New(manage.Settings{URL: e.outside, Service: sample.ID, Key: sample.Key})

@@ -26,7 +26,8 @@ try {
   const [ann, bob] = pages;
   const all = async (what) => {
     for (const page of pages) {
-      for (const {stream} of others(await waitForTiles(page, sends, what))) {
+      // The participant who is no page sends pictures that measure, and that nobody can look at.
+      for (const {stream} of others(await waitForTiles(page, sends, what)).filter(({name}) => name !== 'carl')) {
         await assertMoves(page, stream, what);
         await assertSounds(page, stream, what);
       }

@@ -26,7 +26,7 @@ func usagef(format string, args ...any) error {
 // A command is one verb: its arguments in the help text, their number, its own flags and what it does.
 type command struct {
 	name, arguments, summary string
-	count                    int // of positional arguments
+	count                    int // of positional arguments; -1: any
 	flags                    func(*flag.FlagSet, *options)
 	run                      func(ctx context.Context, c *Client, args []string, o *options, out io.Writer) error
 }
@@ -42,6 +42,8 @@ type options struct {
 	place                Place
 	participant          string
 	events               bool
+	wait                 bool
+	folder               string
 }
 
 var roomCommands = []command{
@@ -115,7 +117,7 @@ func (c command) execute(ctx context.Context, args []string, out io.Writer, s Se
 		return usagef("%v; `portico %s -h` shows the flags", err, c.name)
 	case len(positional) < c.count:
 		return usagef("%s is missing; `portico %s -h` shows how it is used", c.arguments, c.name)
-	case len(positional) > c.count:
+	case c.count >= 0 && len(positional) > c.count:
 		return usagef("%q is too much; `portico %s -h` shows how it is used", positional[c.count], c.name)
 	}
 	if o.keyFile != "" {

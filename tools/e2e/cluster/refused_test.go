@@ -1,0 +1,207 @@
+//go:build linux
+
+package cluster
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"portico/shared/client"
+	"portico/shared/identity"
+	"portico/shared/wsconn"
+	"portico/tools/netlab"
+)
+
+// stranger is an edge that is linked to all nodes, and which those of the cluster should not take for one of them.
+func (c *cluster) stranger(name string, id identity.Files) *edge {
+	c.t.Helper()
+	e := &edge{node: node{cluster: c, name: name, region: west, home: c.lab.Namespace(name), identity: id}}
+	shape := netlab.Shape{Delay: 200 * time.Microsecond}
+	for _, n := range c.nodes() {
+		c.lab.Link(e.home, n.home, shape, shape)
+	}
+	e.expose()
+	return e
+}
+
+// nodes are those of the cluster.
+func (c *cluster) nodes() (list []*node) {
+	for _, e := range c.edges {
+		list = append(list, &e.node)
+	}
+	return append(list, &c.relay.node)
+}
+
+// guest is the network of somebody who only wants to be let in, at one of these edges.
+func (c *cluster) guest(name string, edges ...*edge) *netlab.Namespace {
+	c.t.Helper()
+	home := c.lab.Namespace(name)
+	for _, e := range edges {
+		c.lab.Link(home, e.home, netlab.Shape{}, netlab.Shape{})
+	}
+	return home
+}
+
+// enter joins with a token, without media.
+func (c *cluster) enter(from *netlab.Namespace, token string) (*client.Conference, error) {
+	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
+	defer cancel()
+	return client.Join(ctx, token, client.Options{Dial: client.DialSocketIOBy(func(ctx context.Context, url string) (wsconn.Conn, error) {
+		return wsconn.Dial(ctx, url, wsconn.DialOptions{Platform: wsconn.Platform{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return from.DialContext(ctx, network, address)
+		}}})
+	})})
+}
+
+// tokenFor is one of the cluster's that names another edge.
+func (c *cluster) tokenFor(user string, at *edge) string {
+	c.t.Helper()
+	e := *c.edges[0]
+	e.node.home = at.home
+	return e.token(user)
+}
+
+// complaints are the lines of a node's log from a mark on that tell of a fault and have one of these words in them.
+func (n *node) complaints(from int, words ...string) (list []string) {
+	for line := range strings.Lines(n.Since(from)) {
+		bad := strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR")
+		if bad && slices.ContainsFunc(words, func(w string) bool { return strings.Contains(line, w) }) {
+			list = append(list, strings.TrimSpace(line))
+		}
+	}
+	return list
+}
+
+// anotherVersion builds an edge that speaks the next version of what nodes say to each other.
+func (c *cluster) anotherVersion() string {
+	c.t.Helper()
+	root, err := filepath.Abs("../../..")
+	c.must(err)
+	replace := map[string]string{}
+	for file, change := range map[string][2]string{
+		"shared/cluster/meta.go": {"const Protocol = 1\n", "const Protocol = 2\n"},
+		"shared/link/tls.go":     {`const alpn = "portico-link/1"`, `const alpn = "portico-link/2"`},
+	} {
+		text, err := os.ReadFile(filepath.Join(root, file))
+		c.must(err)
+		if strings.Count(string(text), change[0]) != 1 {
+			c.t.Fatalf("%s does not have %q once", file, change[0])
+		}
+		changed := filepath.Join(c.dir, filepath.Base(file))
+		c.must(os.WriteFile(changed, []byte(strings.Replace(string(text), change[0], change[1], 1)), 0o600))
+		replace[filepath.Join(root, file)] = changed
+	}
+	overlay, err := json.Marshal(map[string]any{"Replace": replace})
+	c.must(err)
+	list, program := filepath.Join(c.dir, "overlay.json"), filepath.Join(c.dir, "edge-of-another-version")
+	c.must(os.WriteFile(list, overlay, 0o600))
+	cmd := exec.CommandContext(c.t.Context(), "go", "build", "-overlay", list, "-o", program, "portico/edge")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		c.t.Fatalf("an edge of another version: %v\n%s", err, out)
+	}
+	return program
+}
+
+// another makes the authority of another cluster, with this one's secret or with its own.
+func (c *cluster) another(name string, same bool) string {
+	c.t.Helper()
+	dir := filepath.Join(c.dir, name)
+	if same {
+		secret, err := os.ReadFile(filepath.Join(c.ca, "secret"))
+		c.must(err)
+		c.must(os.Mkdir(dir, 0o700))
+		c.must(os.WriteFile(filepath.Join(dir, "secret"), secret, 0o600))
+	}
+	c.must(identity.Init(dir))
+	return dir
+}
+
+// TestRefused: an edge that is none of the cluster's is told so once, as is the cluster, and the room goes on without it.
+func TestRefused(t *testing.T) {
+	c, _, _, _ := everyone(t)
+	before := c.settled()
+	own := func(name string) identity.Files {
+		id, err := identity.Issue(c.ca, name, identity.Edge, false)
+		c.must(err)
+		return id
+	}
+	for _, r := range []struct {
+		name        string
+		id          func(name string) identity.Files
+		extra       []string
+		program     func() string
+		here, there string // in the one line
+	}{
+		{name: "key", id: own, extra: []string{"-cluster.secret_file", filepath.Join(c.another("keys", false), "secret")},
+			here: "gossip key", there: "another key"},
+		{name: "label", id: own, extra: []string{"-cluster.label", "other"}, here: "another label", there: "another label"},
+		{name: "certificate", id: func(name string) identity.Files {
+			id, err := identity.Issue(c.another("authority", true), name, identity.Edge, false)
+			c.must(err)
+			return id
+		}, here: "certificate", there: "certificate"},
+		{name: "version", id: own, program: c.anotherVersion, here: "version 1", there: "version 2"},
+	} {
+		t.Run(r.name, func(t *testing.T) {
+			e := c.stranger("x-"+r.name, r.id("x-"+r.name))
+			if r.program != nil {
+				e.program = r.program()
+			}
+			marks := map[*node]int{}
+			for _, n := range c.nodes() {
+				marks[n] = n.Mark()
+			}
+			begin := time.Now()
+			e.up(r.extra...)
+			defer e.Stop(t)
+			e.says(0, r.here)
+			t.Logf("the stranger knows after %v", time.Since(begin).Round(10*time.Millisecond))
+			c.lets(8 * time.Second) // in which it would be said again
+			told := e.complaints(0, "level=")
+			t.Logf("the stranger says:\n%s", strings.Join(told, "\n"))
+			for n, mark := range marks {
+				t.Logf("%s says:\n%s", n.name, strings.Join(n.complaints(mark, "level="), "\n"))
+			}
+			c.apart(e)
+			c.uninterrupted(c.people, begin, time.Now(), 300*time.Millisecond, time.Second)
+			c.agree(5 * time.Second)
+			if after := c.people[0].roster(); !slices.Equal(after, before) {
+				t.Errorf("the room is not as before: %q, then %q", before, after)
+			}
+		})
+	}
+}
+
+// apart checks that whoever joins at a stranger is not in the cluster's room.
+func (c *cluster) apart(e *edge) {
+	c.t.Helper()
+	visitor, err := c.enter(c.guest("guest-"+e.name, e), c.tokenFor("visitor", e))
+	if err != nil {
+		c.t.Logf("who joins there is told: %v", err)
+		return
+	}
+	defer func() { _ = visitor.Leave(context.Background()) }()
+	info := visitor.Info()
+	c.t.Logf("who joins there is with %d others", len(info.Participants)-1)
+	if len(info.Participants) > 1 {
+		c.t.Errorf("who joins at %s sees %v", e.name, info.Participants)
+	}
+	if s, ok := c.status(c.edges[0]); ok {
+		for _, r := range s.Rooms {
+			if slices.Contains(r.Anchors, e.name) || r.Home == e.name {
+				c.t.Errorf("%s has a part in the room: %+v", e.name, r)
+			}
+		}
+	}
+	_ = fmt.Sprint
+}
