@@ -151,8 +151,9 @@ func (p *Process) Mark() int {
 func (p *Process) Said(ctx context.Context, from int, words ...string) (string, error) {
 	for {
 		p.mu.Lock()
-		text, changed := string(p.text[min(max(0, from-p.dropped), len(p.text)):]), p.changed
+		changed := p.changed
 		p.mu.Unlock()
+		text := p.Since(from)
 		for line := range strings.Lines(text) {
 			if strings.HasSuffix(line, "\n") && contains(line, words) {
 				return line, nil
@@ -182,6 +183,13 @@ func (p *Process) All() string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return string(p.text)
+}
+
+// Since is what it said from the mark on, as far as it is kept.
+func (p *Process) Since(from int) string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return string(p.text[min(max(0, from-p.dropped), len(p.text)):])
 }
 
 // Tail is the last of it.

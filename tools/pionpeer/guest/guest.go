@@ -216,6 +216,10 @@ func (e *events) SessionRestored(old, id string) {
 	e.guest().say("restored", fields{"old": old, "id": id})
 }
 
+func (e *events) RosterChanged(count int, thin bool) {
+	e.guest().say("roster", fields{"count": count, "thin": thin})
+}
+
 func (e *events) State(s client.State) {
 	e.guest().say("state", fields{"signaling": s.Signaling, "media": s.Media})
 }
