@@ -40,7 +40,7 @@ func (n *Node) openMedia() (err error) {
 		return err
 	}
 	c := wt.Config{
-		Conn: n.udp.QUIC(), Key: n.keys.tokens().Current, Origins: n.cfg.Portal.CORS, Hosts: []string{n.host},
+		Conn: n.udp.QUIC(), Key: n.keys.tokens().Current, Origins: n.cfg.Portal.CORS, Allow: n.ourPage, Hosts: []string{n.host},
 		MaxConnections: n.cfg.Portal.MaxConnections, MaxQueue: n.cfg.WebTransport.QueueBytes, Log: n.log,
 	}
 	// Browsers know the authority of a public certificate, but not the one that -tls of the operator's CLI makes.

@@ -57,7 +57,9 @@ func (n *Node) handOver(ctx context.Context) {
 	}
 }
 
-// empty tells that nobody is here any more, and that this edge is home of nothing.
+// empty tells that nobody is here any more, that nothing is published or subscribed to here by those who have gone to other edges and
+// whose media there have not come yet, and that this edge is home of nothing.
 func (n *Node) empty(ctx context.Context) bool {
-	return n.rooms.Count(ctx).Participants == 0 && n.mesh.Stats().Led == 0
+	left := n.rooms.Count(ctx)
+	return left.Participants+left.Publications+left.Subscriptions == 0 && n.mesh.Stats().Led == 0
 }

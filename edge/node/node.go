@@ -219,7 +219,7 @@ func (n *Node) buildSignalling() {
 	n.sockets = sioserver.New(sioserver.Options{
 		PingInterval: p.PingInterval, PingTimeout: p.PingTimeout, MaxPayload: p.MaxPayload, MaxConnections: p.MaxConnections,
 		MaxQueue: sioserver.Queue{Packets: n.cfg.Limits.QueuePackets, Bytes: n.cfg.Limits.QueueBytes},
-		Origins:  p.CORS, Log: n.log,
+		Origins:  p.CORS, Allow: n.ourPage, Log: n.log,
 		Accept: func(s *sioserver.Socket) sioserver.Handler { return n.portal.Accept(s) },
 	})
 }

@@ -136,6 +136,20 @@ func (c *connection) release(p *participant) bool {
 	return true
 }
 
+// lingerTime is how long a client may keep the connection of a participant that has moved to another edge.
+const lingerTime = 20 * time.Second
+
+// linger parts the connection from a participant that has moved, for the client to close.
+func (c *connection) linger(p *participant) {
+	if !c.release(p) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.timer.Stop()
+	c.timer = time.AfterFunc(lingerTime, c.socket.Disconnect)
+}
+
 func (c *connection) isClosed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

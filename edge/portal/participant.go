@@ -201,7 +201,8 @@ func (p *participant) Drop() {
 	}
 }
 
-// Moved ends the participant here without a word: it is on another edge, and whatever it still has here is its own to end.
+// Moved ends the participant here without a word: it is on another edge, and whatever it still has here is its own to end, the
+// connection included, whose end would come to it before it knows that it was let in over there.
 func (p *participant) Moved() {
 	p.mu.Lock()
 	conn := p.conn
@@ -211,7 +212,7 @@ func (p *participant) Moved() {
 	}
 	p.portal.forget(p)
 	if conn != nil {
-		conn.socket.Disconnect()
+		conn.linger(p)
 	}
 }
 

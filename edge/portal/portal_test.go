@@ -214,22 +214,12 @@ func newFixtureWith(t *testing.T, media room.Media, change ...func(*Options)) *f
 func newMixedFixture(t *testing.T, media room.Media, mixers room.Mixers, change ...func(*Options)) *fixture {
 	f := &fixture{t: t, tokens: &memoryTokens{records: map[string]store.TokenRecord{}}}
 	log := slog.New(slog.DiscardHandler)
-	all := conference.MediaSet{Audio: true, Video: true}
 	var ids struct {
 		sync.Mutex
 		n int
 	}
 	f.rooms = &slowRooms{Directory: room.NewDirectory(room.Options{
-		Config: func(context.Context, string) (conference.Room, error) {
-			return conference.Room{
-				ID: roomID, InputLimit: -1, ParticipantLimit: -1, Notifying: conference.Notifying{ParticipantActivities: true, StreamChange: true},
-				Roles: []conference.Role{{Role: "presenter", Publish: all, Subscribe: all}, {Role: "viewer", Subscribe: all}},
-				Views: []conference.View{{Label: "common", Audio: conference.ViewAudio{Format: conference.AudioFormat{Codec: "opus", SampleRate: 48000, ChannelNum: 2}},
-					Video: &conference.ViewVideo{Format: conference.VideoFormat{Codec: "vp8"}, Parameters: conference.ViewParameters{
-						Resolution: conference.Resolution{Width: 640, Height: 480}, Framerate: 24, KeyFrameInterval: 100}}}},
-			}, nil
-		},
-		Media: media, Mixers: mixers, Log: log,
+		Config: testConfig, Media: media, Mixers: mixers, Log: log,
 		NewID: func() string {
 			ids.Lock()
 			defer ids.Unlock()
@@ -251,6 +241,18 @@ func newMixedFixture(t *testing.T, media room.Media, mixers room.Mixers, change 
 		f.rooms.Close()
 	})
 	return f
+}
+
+// testConfig is of every room.
+func testConfig(context.Context, string) (conference.Room, error) {
+	all := conference.MediaSet{Audio: true, Video: true}
+	return conference.Room{
+		ID: roomID, InputLimit: -1, ParticipantLimit: -1, Notifying: conference.Notifying{ParticipantActivities: true, StreamChange: true},
+		Roles: []conference.Role{{Role: "presenter", Publish: all, Subscribe: all}, {Role: "viewer", Subscribe: all}},
+		Views: []conference.View{{Label: "common", Audio: conference.ViewAudio{Format: conference.AudioFormat{Codec: "opus", SampleRate: 48000, ChannelNum: 2}},
+			Video: &conference.ViewVideo{Format: conference.VideoFormat{Codec: "vp8"}, Parameters: conference.ViewParameters{
+				Resolution: conference.Resolution{Width: 640, Height: 480}, Framerate: 24, KeyFrameInterval: 100}}}},
+	}, nil
 }
 
 // connect opens a socket.

@@ -54,7 +54,7 @@ func (r edgeRooms) Join(ctx context.Context, j room.Join) (room.Joined, error) {
 	}
 	r.Leave(ctx, j.Room, j.Participant)
 	j.Known(was.Client)
-	was.Member = j.Member
+	was.Member, was.Thin = j.Member, j.Thin
 	joined, err := r.slowRooms.Join(ctx, was)
 	r.keep(was)
 	return joined, err
@@ -223,6 +223,54 @@ func TestFull(t *testing.T) {
 	c.opened()
 	c.h.Closed("lost")
 	answered(t, a.connect().request("relogin", restoring(ticket))) // who is here already has its place
+}
+
+// TestThin: who asks for a thin roster has one in a large room, here and on another edge; who does not, never.
+func TestThin(t *testing.T) {
+	a, b := newTown(t)
+	a.rooms.Directory = room.NewDirectory(room.Options{ // with which both edges are made
+		Config: testConfig, Media: noMedia{}, NewID: func() string { return "s" }, Limits: room.Limits{Roster: 2},
+		Log: slog.New(slog.DiscardHandler),
+	})
+	thinLogin := func() string {
+		return strings.Replace(login(a.token("anna", "presenter", 0)), `"protocol"`, `"thin":true,"protocol"`, 1)
+	}
+	check := func(what string, v jsonvalue.Value, listed int, count int64, thin bool) {
+		t.Helper()
+		told, _ := v.Get("count").Int()
+		if n := v.Path("room", "participants").Len(); n != listed || told != count || v.Get("thin").Bool() != thin ||
+			v.Get("count").Exists() != (count > 0) {
+			t.Errorf("%s: %d are listed in %s", what, n, v)
+		}
+	}
+	first := a.connect()
+	check("alone", answered(t, first.request("login", thinLogin())), 1, 1, false)
+	first.opened()
+	plain := a.connect()
+	check("not asking", answered(t, plain.request("login", login(a.token("bob", "presenter", 0)))), 2, 0, false)
+	plain.opened()
+	third := a.connect()
+	answer := answered(t, third.request("login", thinLogin()))
+	check("in a crowd", answer, 1, 3, true)
+	third.opened()
+	first.until(t, `roster {"count":3,"thin":true}`)
+	late := a.connect()
+	check("not asking", answered(t, late.request("login", login(a.token("carl", "presenter", 0)))), 4, 0, false)
+	late.opened()
+	for _, line := range plain.take() {
+		if strings.HasPrefix(line, "roster") || strings.Contains(line, "leave") {
+			t.Errorf("who did not ask is told %s", line)
+		}
+	}
+	data := portalproto.Relogin{Ticket: answer.Get("reconnectionTicket").Text(), Restore: true, Thin: true}.Encode().String()
+	moved := b.connect()
+	check("moved", answered(t, moved.request("relogin", data)).Get("moved"), 1, 4, true)
+	// Its answer was lost: it asks again.
+	again := b.connect()
+	check("again", answered(t, again.request("relogin", data)).Get("moved"), 1, 4, true)
+	plainly := b.connect()
+	data = portalproto.Relogin{Ticket: answer.Get("reconnectionTicket").Text(), Restore: true}.Encode().String()
+	check("not any more", answered(t, plainly.request("relogin", data)).Get("moved"), 4, 0, false)
 }
 
 func TestRotated(t *testing.T) {

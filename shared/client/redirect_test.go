@@ -27,9 +27,11 @@ func TestJoinRedirected(t *testing.T) {
 		want []string
 		err  string
 	}{
-		"to the next":       {map[string][]string{homeURL: all}, nil, false, []string{homeURL, secondURL}, ""},
-		"past one":          {map[string][]string{homeURL: all, secondURL: nothing}, []string{thirdURL}, false, []string{homeURL, secondURL, thirdURL, fourthURL}, ""},
-		"three at most":     {map[string][]string{homeURL: all, secondURL: {fifthURL}, thirdURL: nothing, fourthURL: all}, nil, false, []string{homeURL, secondURL, thirdURL, fourthURL}, full},
+		"to the next": {map[string][]string{homeURL: all}, nil, false, []string{homeURL, secondURL}, ""},
+		"past one": {map[string][]string{homeURL: all, secondURL: nothing}, []string{thirdURL}, false,
+			[]string{homeURL, secondURL, thirdURL, fourthURL}, ""},
+		"three at most": {map[string][]string{homeURL: all, secondURL: {fifthURL}, thirdURL: nothing, fourthURL: all}, nil, false,
+			[]string{homeURL, secondURL, thirdURL, fourthURL}, full},
 		"to nobody":         {map[string][]string{homeURL: nothing}, nil, false, []string{homeURL}, full},
 		"to a full room":    {map[string][]string{homeURL: all}, nil, true, []string{homeURL, secondURL}, "login refused: Room is full"},
 		"nobody is at home": {map[string][]string{}, []string{homeURL}, false, []string{homeURL}, ErrConnect.Error() + ": " + errReset.Error()},

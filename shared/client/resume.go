@@ -76,7 +76,7 @@ func (c *Conference) lose(w *wire, err error) {
 	case c.state.over || w != c.state.wire: // whoever opened it hears of it from its request
 	case errors.Is(err, ErrDropped) && c.state.leaving:
 		c.finish(nil)
-	case errors.Is(err, ErrDropped):
+	case errors.Is(err, ErrDropped) && !c.state.moving: // one that has asked the client to go may be gone before that knows it has arrived
 		c.finish(ErrDropped)
 	case c.state.room != nil && (c.state.ticket != "" || c.options.Token != nil && !c.state.leaving):
 		c.goAway(w, err)

@@ -135,6 +135,12 @@ func (c *Cluster) Obey(command Command) Answer {
 	return Answer{Keys: c.Keys()}
 }
 
+// Description is how the node of a name has described itself, in answer to DoDescribe; false when it has not.
+func (a Answer) Description(id string) (Meta, bool) {
+	m, err := DecodeMeta(a.Meta, Protocol)
+	return m, err == nil && m.ID == id
+}
+
 // Confirms tells whether what a node itself has answered to DoDescribe, over an authenticated link, is what gossip says of it: the same
 // life of the same node, at the same addresses. Its state and its load may have changed meanwhile.
 func (a Answer) Confirms(gossip *Meta) bool {

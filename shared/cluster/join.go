@@ -216,15 +216,21 @@ func (s *seeker) join(address string) {
 	b.wait = min(2*b.wait, maxBackOff)
 }
 
+const (
+	anotherKey = "it has another gossip key: bring this node the files that portico cluster issue makes in that cluster, " +
+		"or the file gossip-keys of a node that is in it"
+	anotherLabel = "it does not answer: it belongs to a cluster with another label, or is no node: compare cluster.label and cluster.seeds"
+)
+
 // What memberlist's errors say when there was an answer, and what is wrong then.
 var answers = []struct{ text, means string }{
-	{"no installed keys could decrypt", "it has another gossip key"},
+	{"no installed keys could decrypt", anotherKey},
 	{"remote state is not encrypted", "it does not encrypt gossip"},
 	{"remote error:", "it refuses this node"},
-	{"EOF", "it does not answer: it belongs to a cluster with another label, or is no node"},
-	{"closed pipe", "it does not answer: it belongs to a cluster with another label, or is no node"},
-	{"reset by peer", "it does not answer: it belongs to a cluster with another label, or is no node"},
-	{"broken pipe", "it does not answer: it belongs to a cluster with another label, or is no node"},
+	{"EOF", anotherLabel},
+	{"closed pipe", anotherLabel},
+	{"reset by peer", anotherLabel},
+	{"broken pipe", anotherLabel},
 }
 
 func because(text string) string {

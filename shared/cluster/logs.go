@@ -39,8 +39,8 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	line := string(bytes.TrimSpace(p))
 	for _, r := range refusals {
 		if strings.Contains(line, r.text) {
-			from := origin(line)
-			if w.first(r.means + from) {
+			// What came in answer has no origin here: who has asked says why it was to no avail.
+			if from := origin(line); from != "" && w.first(r.means+from) {
 				w.log.Warn(r.means, "from", from)
 			}
 			break

@@ -203,26 +203,32 @@ func (l *Listener) remove(link *Link) {
 	l.count--
 }
 
-// refused logs why a node was not taken; the same is said once in a while only, since nodes dial again and again.
+// refused logs why a node was not taken.
 func (l *Listener) refused(addr net.Addr, err error) {
 	if l.tasks.Context().Err() != nil {
 		return // it is we who go
 	}
-	host, _, _ := net.SplitHostPort(addr.String())
-	key, now := host+" "+err.Error(), time.Now()
-	l.mu.Lock()
-	last, known := l.refusals[key]
-	again := known && now.Sub(last) < refusalQuiet
-	if !again {
-		if len(l.refusals) >= maxRefusals {
-			maps.DeleteFunc(l.refusals, func(_ string, last time.Time) bool { return now.Sub(last) >= refusalQuiet })
-		}
-		if again = len(l.refusals) >= maxRefusals; !again {
-			l.refusals[key] = now
-		}
-	}
-	l.mu.Unlock()
-	if !again {
+	if l.First(addr.String(), err) {
 		l.options.Log.Warn("link of another node not taken", "address", addr.String(), "error", err)
 	}
+}
+
+// First tells whether it has not been said lately that there is no link with a node on that host because of err, and takes it as said.
+// Nodes dial again and again, and two that do not take each other do so in both directions: who dials asks here too before it logs.
+func (l *Listener) First(address string, err error) bool {
+	host, _, _ := net.SplitHostPort(address)
+	key, now := host+" "+subject(err), time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if last, known := l.refusals[key]; known && now.Sub(last) < refusalQuiet {
+		return false
+	}
+	if len(l.refusals) >= maxRefusals {
+		maps.DeleteFunc(l.refusals, func(_ string, last time.Time) bool { return now.Sub(last) >= refusalQuiet })
+	}
+	if len(l.refusals) >= maxRefusals {
+		return false
+	}
+	l.refusals[key] = now
+	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -84,6 +85,29 @@ func TestRefusals(t *testing.T) {
 				t.Errorf("said again: %s", <-logged)
 			}
 		})
+	}
+}
+
+// Two nodes that do not take each other dial each other, and each speaks of the other once.
+func TestRefusedBothWays(t *testing.T) {
+	ours, theirs := identities(t, identity.Edge)[0], identities(t, identity.Edge)[0]
+	logged := make(lines, 10)
+	l, other := listen(t, ours, Options{Log: slog.New(logged)}), listen(t, theirs, Options{})
+	_, err := Dial(patient(t), l.Addr().String(), theirs, Options{})
+	if !errors.Is(err, ErrRefused) {
+		t.Fatal(err)
+	}
+	logged.next(t)
+	_, err = Dial(patient(t), other.Addr().String(), ours, Options{})
+	if !errors.Is(err, ErrRefused) || l.First(other.Addr().String(), err) {
+		t.Errorf("%v is to be said again", err)
+	}
+	if !l.First("192.0.2.1:8080", err) || l.First("192.0.2.1:8081", err) {
+		t.Error("of another host it is not to be said once")
+	}
+	const role = `edge-1 is of the role "edge", and only relay is taken here`
+	if subject(fmt.Errorf("%w by the peer: %s", ErrRefused, role)) != role || subject(fmt.Errorf("dialing x: %w: %s", ErrRefused, role)) != role {
+		t.Error("the same role is refused for two reasons")
 	}
 }
 

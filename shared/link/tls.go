@@ -153,13 +153,30 @@ func transport2err(e *quic.TransportError) error {
 	case e.Remote && e.ErrorCode == quic.ApplicationErrorErrorCode:
 		return fmt.Errorf("%w by the peer, before the handshake was over", ErrClosed)
 	case e.Remote && e.ErrorCode == badCertificate:
-		return fmt.Errorf("%w by the peer: it takes our certificate for one of another cluster, or for expired", ErrRefused)
+		return fmt.Errorf("%w by the peer: %w", ErrRefused, &certError{"it takes our certificate for one of another cluster, or for expired"})
 	case e.Remote && e.ErrorCode >= cryptoError && e.ErrorCode < alertsEnd:
 		return fmt.Errorf("%w by the peer: %s", ErrRefused, e.ErrorCode)
 	case errors.Is(e, identity.ErrForeign), errors.Is(e, identity.ErrExpired), errors.Is(e, identity.ErrNoNode):
-		return fmt.Errorf("%w: %s", ErrRefused, verifyText(e))
+		return fmt.Errorf("%w: %w", ErrRefused, &certError{verifyText(e)})
 	}
 	return fmt.Errorf("%w: %w", ErrBadPeer, e)
+}
+
+// certError is that one side does not take the other's certificate.
+type certError struct{ text string }
+
+func (e *certError) Error() string { return e.text }
+
+// subject is what nodes refuse each other for: the same for both, and whoever dials.
+func subject(err error) string {
+	if _, ok := errors.AsType[*certError](err); ok {
+		return "certificate"
+	}
+	_, text, ok := strings.Cut(err.Error(), ErrRefused.Error())
+	if !ok {
+		return err.Error()
+	}
+	return strings.TrimPrefix(strings.TrimPrefix(text, " by the peer"), ": ")
 }
 
 // verifyText is what was wrong with the certificate, without what QUIC says around it.

@@ -21,14 +21,14 @@ func edges(n int) []Edge {
 func TestCost(t *testing.T) {
 	for _, u := range []uint64{1, 2, 3, 1000, 1 << 40, 1<<63 - 1, 1 << 63, 1<<63 + 1, math.MaxUint64 - 1<<40, math.MaxUint64} {
 		want := 64 - math.Log2(float64(u))
-		if got := float64(cost(u)) / (1 << costBits); math.Abs(got-want) > 1e-9 {
+		if got := float64(logCost(u)) / (1 << costBits); math.Abs(got-want) > 1e-9 {
 			t.Errorf("%d: %g, want %g", u, got, want)
 		}
-		if cost(u) == 0 {
+		if logCost(u) == 0 {
 			t.Errorf("%d costs nothing", u)
 		}
 	}
-	if cost(0) < cost(1) {
+	if logCost(0) < logCost(1) {
 		t.Error("0")
 	}
 }

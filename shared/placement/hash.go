@@ -69,11 +69,11 @@ func pick(room string, salt uint64, edges []Edge, weighted bool, fits func(*Edge
 		if !fits(e) {
 			continue
 		}
-		weight := uint64(1)
+		u := mix(seed ^ hash(e.ID))
+		weight, cost := uint64(1), ^u // where all weigh the same, the logarithm changes nothing
 		if weighted {
-			weight = uint64(weigh(e.Weight))
+			weight, cost = uint64(weigh(e.Weight)), logCost(u)
 		}
-		cost := cost(mix(seed ^ hash(e.ID)))
 		// The lesser cost for its weight wins: cost / weight < bestCost / bestWeight.
 		mine, other := cost*bestWeight, bestCost*weight
 		if best < 0 || mine < other || mine == other && e.ID < edges[best].ID {
@@ -85,10 +85,10 @@ func pick(room string, salt uint64, edges []Edge, weighted bool, fits func(*Edge
 
 const costBits = 40
 
-// cost gives -log2(u / 2^64) with costBits bits behind the point, at most 64 x 2^40 = 2^46: with a weight below 2^16 the product fits
+// logCost gives -log2(u / 2^64) with costBits bits behind the point, at most 64 x 2^40 = 2^46: with a weight below 2^16 the product fits
 // 62 bits. The least of such costs, each divided by its weight, falls on a candidate with a probability in proportion to the weight.
 // It is computed without floating point, whose last bit differs between machines.
-func cost(u uint64) uint64 {
+func logCost(u uint64) uint64 {
 	if u == 0 {
 		return 64 << costBits
 	}

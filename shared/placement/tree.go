@@ -106,7 +106,7 @@ func rank(stream string, group []Edge) []int {
 	costs := make([]uint64, len(group))
 	order := make([]int, len(group))
 	for i := range group {
-		order[i], costs[i] = i, cost(mix(seed^hash(group[i].ID)))
+		order[i], costs[i] = i, logCost(mix(seed^hash(group[i].ID)))
 	}
 	slices.SortFunc(order, func(a, b int) int {
 		e, f := &group[a], &group[b]

@@ -43,7 +43,11 @@ func newPeer(pc *webrtc.PeerConnection, onRTCP func(string, []rtcp.Packet), even
 	pc.OnTrack(func(track *webrtc.TrackRemote, receiver *webrtc.RTPReceiver) {
 		p.tasks.Go(func() { readReceiverRTCP(receiver) })
 		remote := &Remote{Track: track, Receiver: receiver, pc: pc}
-		mid := receiver.RTPTransceiver().Mid()
+		of := receiver.RTPTransceiver()
+		if of == nil { // the connection was closed meanwhile
+			return
+		}
+		mid := of.Mid()
 		p.events.post(func() { events.Track(mid, kindOf(track.Kind()), []string{track.StreamID()}, remote) })
 	})
 	return p

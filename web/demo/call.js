@@ -47,7 +47,7 @@ export class Call {
     this.#store.set({people: [], streams: [], messages: [], unread: 0});
     this.#listen(session);
     try {
-      this.#enter(session, await client.join(token, {refreshToken}));
+      this.#enter(session, await client.join(token, {refreshToken, thin: true}));
     } catch (error) {
       if (this.#session === session) this.#session = null;
       throw error;
@@ -170,8 +170,9 @@ export class Call {
     });
     on('participantjoined', ({participant}) => {
       this.#addPerson(session, participant);
-      this.#events.arrived(participant.userId);
+      if (!this.#store.state.crowd) this.#events.arrived(participant.userId);
     });
+    on('rosterchange', ({participantCount, thin}) => this.#store.set({crowd: thin ? participantCount : 0}));
     on('streamadded', ({stream}) => this.#addStream(session, stream));
     on('messagereceived', ({message, origin}) => this.#addMessage(message, origin));
     on('reconnecting', () => this.#store.set({reconnecting: true}));
@@ -185,7 +186,7 @@ export class Call {
   #enter(session, info) {
     session.adapts = info.adapts === true;
     session.publisher.adapts = session.adapts;
-    this.#store.set({self: {id: info.self.id, name: info.self.userId}, phase: Phase.CALL});
+    this.#store.set({self: {id: info.self.id, name: info.self.userId}, phase: Phase.CALL, crowd: info.thin ? info.participantCount : 0});
     for (const participant of info.participants) this.#addPerson(session, participant);
     for (const stream of info.remoteStreams) this.#addStream(session, stream);
   }
@@ -195,7 +196,7 @@ export class Call {
     this.#session = null;
     session?.publisher.close();
     for (const track of this.#store.state.screen?.getTracks() ?? []) track.stop();
-    this.#store.set({self: null, people: [], streams: [], mix: null, view: View.GALLERY, screen: null, soundBlocked: false, reconnecting: false});
+    this.#store.set({self: null, people: [], crowd: 0, streams: [], mix: null, view: View.GALLERY, screen: null, soundBlocked: false, reconnecting: false});
     return session;
   }
 
@@ -210,7 +211,7 @@ export class Call {
         people: people.filter((person) => person.id !== participant.id),
         streams: streams.filter((stream) => stream.owner !== participant.id),
       });
-      this.#events.departed(participant.userId);
+      if (!this.#store.state.crowd) this.#events.departed(participant.userId);
     });
   }
 

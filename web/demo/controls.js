@@ -27,7 +27,7 @@ export class Controls {
     byId('view').hidden = state.mix === null;
     if (state.phase !== Phase.CALL) return;
     byId('call-title').textContent = state.room || 'Call';
-    byId('count').textContent = peopleCount(state.people.length + 1);
+    byId('count').textContent = peopleCount(state.crowd || state.people.length + 1);
     byId('connection').textContent = state.reconnecting ? 'Connection lost. Coming back …' : '';
     byId('invite-button').hidden = !state.room;
     byId('alone').querySelector('button').hidden = !state.room;

@@ -63,7 +63,7 @@ export class Stage {
       if (!description.own && description.stream && description.video !== 'none') this.#display.watch(tile.element, description.stream);
     }
     if (this.#renderMix(mixed, state)) changed = true;
-    const alone = state.self !== null && state.people.length === 0;
+    const alone = state.self !== null && state.people.length === 0 && !state.crowd;
     byId('alone').hidden = !alone;
     this.#stage.classList.toggle('is-alone', alone);
     this.#stage.classList.toggle('with-screen', this.#lists.screen.childElementCount > 0);

@@ -45,6 +45,7 @@ export function initialState(prefs, address) {
     ended: null, // {title, text} on the last screen
     self: null, // {id, name} while in a room
     people: [], // the others: {id, name}
+    crowd: 0, // how many there are in a room where not all are listed, this participant included; 0: people is everybody
     streams: [], // what the others send: see call.js
     view: View.GALLERY,
     mix: null, // the mixed picture that the server offers: see mixing.js

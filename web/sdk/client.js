@@ -3,7 +3,7 @@
 import {DataConnection, SendStream} from './data.js';
 import {
   ActiveAudioInputChangeEvent, ConferenceError, DisconnectedEvent, LayoutChangeEvent, MessageEvent, MuteEvent, ParticipantEvent, ReconnectedEvent,
-  StreamEvent,
+  RosterChangeEvent, StreamEvent,
 } from './events.js';
 import {program} from './loader.js';
 import {publishRequest, subscribeRequest} from './request.js';
@@ -20,12 +20,14 @@ export class Participant extends EventTarget {
 }
 
 export class ConferenceInfo {
-  constructor(id, participants, remoteStreams, myInfo, adapts = false) {
+  constructor(id, participants, remoteStreams, myInfo, adapts = false, participantCount = participants.length, thin = false) {
     this.id = id;
     this.participants = participants;
     this.remoteStreams = remoteStreams;
     this.self = myInfo;
     this.adapts = adapts;
+    this.participantCount = participantCount;
+    this.thin = thin;
   }
 }
 
@@ -38,6 +40,7 @@ export class ConferenceClient extends EventTarget {
   #registration; // our number in the program
   #room;
   #adapts;
+  #roster; // {count, thin}: whether not all participants are known here, and how many there are then
   #self;
   #participants = new Map();
   #streams = new Map();
@@ -60,7 +63,13 @@ export class ConferenceClient extends EventTarget {
   // info is the room as it is now, null outside a conference.
   get info() {
     if (!this.#room) return null;
-    return new ConferenceInfo(this.#room, [...this.#participants.values()], [...this.#streams.values()], this.#self, this.#adapts);
+    const {participantCount, thin} = this.#crowd();
+    return new ConferenceInfo(this.#room, [...this.#participants.values()], [...this.#streams.values()], this.#self, this.#adapts, participantCount, thin);
+  }
+
+  #crowd() {
+    const {size} = this.#participants;
+    return this.#roster?.thin ? {participantCount: Math.max(this.#roster.count, size), thin: true} : {participantCount: size, thin: false};
   }
 
   // peerConnection is the browser's RTCPeerConnection, null before the first publication or subscription. It is for looking at:
@@ -69,7 +78,7 @@ export class ConferenceClient extends EventTarget {
     return this.#peerConnection;
   }
 
-  async join(token, {signal, refreshToken} = {}) {
+  async join(token, {signal, refreshToken, thin} = {}) {
     if (this.#state !== State.READY) throw new ConferenceError('connection state invalid', 'invalid-state');
     if (typeof token !== 'string' || token === '') throw new ConferenceError('Invalid token.', 'invalid-token');
     this.#state = State.CONNECTING;
@@ -77,7 +86,7 @@ export class ConferenceClient extends EventTarget {
       this.#program = await program(this.#config);
       this.#registration = this.#program.client((...event) => this.#onEvent(...event), (error) => this.#reset(error));
       this.#refreshToken = refreshToken;
-      const options = {token, relayOnly: Boolean(this.#config.relayOnly), refreshes: typeof refreshToken === 'function'};
+      const options = {token, relayOnly: Boolean(this.#config.relayOnly), refreshes: typeof refreshToken === 'function', thin: Boolean(thin)};
       const {data} = await this.#request('join', options, this.#config.rtcConfiguration, signal);
       this.#seed(data);
       this.#state = State.CONNECTED;
@@ -273,6 +282,7 @@ export class ConferenceClient extends EventTarget {
   #seed(info) {
     this.#room = info.room;
     this.#adapts = Boolean(info.adapts);
+    this.#roster ??= {count: info.count, thin: Boolean(info.thin)};
     for (const p of info.participants) {
       if (!this.#participants.has(p.id)) this.#participants.set(p.id, new Participant(p));
     }
@@ -291,7 +301,7 @@ export class ConferenceClient extends EventTarget {
     this.#watching = this.#signaling = this.#refreshToken = undefined;
     this.#closeData();
     this.#state = State.READY;
-    this.#room = this.#self = undefined;
+    this.#room = this.#self = this.#roster = undefined;
     this.#peerConnection = null;
     const sessions = [...this.#publications.values(), ...this.#subscriptions.values()];
     for (const map of [this.#participants, this.#streams, this.#publications, this.#subscriptions]) map.clear();
@@ -303,6 +313,7 @@ export class ConferenceClient extends EventTarget {
     switch (name) {
       case 'participantjoined': return this.#participantJoined(data);
       case 'participantleft': return this.#participantLeft(data);
+      case 'rosterchanged': return this.#rosterChanged(data);
       case 'streamadded': return this.#streamAdded(data);
       case 'streamremoved': return this.#streamRemoved(data);
       case 'streamupdated': return this.#streamUpdated(data.stream, data.field, data.value);
@@ -329,6 +340,11 @@ export class ConferenceClient extends EventTarget {
     const participant = this.#participants.get(id);
     this.#participants.delete(id);
     participant?.dispatchEvent(new Event('left'));
+  }
+
+  #rosterChanged(data) {
+    this.#roster = data;
+    this.dispatchEvent(new RosterChangeEvent('rosterchange', this.#crowd()));
   }
 
   #streamAdded(info) {

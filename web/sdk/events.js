@@ -61,6 +61,14 @@ export class ReconnectedEvent extends Event {
   }
 }
 
+export class RosterChangeEvent extends Event {
+  constructor(type, init) {
+    super(type);
+    this.participantCount = init.participantCount;
+    this.thin = init.thin;
+  }
+}
+
 export class ActiveAudioInputChangeEvent extends Event {
   constructor(type, init) {
     super(type);

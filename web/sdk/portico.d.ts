@@ -66,6 +66,12 @@ export class ReconnectedEvent extends Event {
   /** False when the page's participant is another one now, as the server had forgotten the one before. */
   readonly same: boolean;
 }
+/** Portico: how many participants there are, and whether ConferenceInfo.participants has them all. */
+export class RosterChangeEvent extends Event {
+  constructor(type: string, init: {participantCount: number; thin: boolean});
+  readonly participantCount: number;
+  readonly thin: boolean;
+}
 export class ActiveAudioInputChangeEvent extends Event {
   constructor(type: string, init: {activeAudioInputStreamId: string});
   readonly activeAudioInputStreamId: string;
@@ -424,6 +430,10 @@ export class ConferenceInfo {
    * Subscription.applyOptions tells.
    */
   readonly adapts: boolean;
+  /** Portico: how many participants there are, self included. */
+  readonly participantCount: number;
+  /** Portico: participants are not all: see JoinOptions.thin. */
+  readonly thin: boolean;
 }
 
 export interface ConferenceClientConfiguration extends LoadOptions {
@@ -431,6 +441,18 @@ export interface ConferenceClientConfiguration extends LoadOptions {
   rtcConfiguration?: RTCConfiguration;
   /** Portico: send and receive through a TURN server only. */
   relayOnly?: boolean;
+}
+export interface JoinOptions {
+  signal?: AbortSignal;
+  /** Portico: gives a new token for joining anew when the server has forgotten this participant; without it that is the end. */
+  refreshToken?: () => string | Promise<string>;
+  /**
+   * Portico: makes do with a thin roster in a large room. Above 500 participants info.participants has only self, those that publish a stream,
+   * and those that have sent this page a message of its own; info.participantCount counts them all. A `rosterchange` whose thin is true comes
+   * before the others leave the list, and one whose thin is false after all are back on it, at fewer than 400. While it is thin,
+   * `participantjoined` and `left` say only who is on the list. A message to all may come from somebody who is not.
+   */
+  thin?: boolean;
 }
 export interface PublishOptions {
   audio?: boolean | null | AudioEncodingParameters[] | RTCRtpEncodingParameters[];
@@ -456,6 +478,8 @@ export interface ConferenceClientEvents {
   streamadded: StreamEvent;
   participantjoined: ParticipantEvent;
   messagereceived: MessageEvent;
+  /** Portico: for pages that join with thin: the roster has become thin or full, or, while it is thin, there are more participants or fewer. */
+  rosterchange: RosterChangeEvent;
   /** The conference is over for this page, not by leave(), and cannot be got back. Everything of it has ended; join again with a new token. */
   serverdisconnected: DisconnectedEvent;
   /** Portico: peerConnection.connectionState has changed. */
@@ -471,14 +495,28 @@ export interface ConferenceClientEvents {
    */
   reconnected: ReconnectedEvent;
 }
+/**
+ * Portico: servers of a cluster stand in for each other, and a page has nothing to do or to configure for it.
+ *
+ * When the server of a page dies, `reconnecting` follows as soon as the loss shows, and within seconds `reconnected`: on another server, as the
+ * same participant (same is true), whom the others have not seen leave. The page is told by the usual events what is different in the room.
+ * Its publications go on under their ids; for each of them and of its subscriptions `restored` says that media flow again, from a new
+ * peerConnection. A subscription then has another id, and its new tracks in the same MediaStream; one whose stream has gone ends. Data ends with
+ * `error` and `ended`. Calls that waited are carried out; a publish() or send() that was on its way rejects with unknown-outcome.
+ *
+ * When a server is about to stop, the client goes to another one beforehand, with the old media until the new have come: nothing but
+ * `restored` is told. Where a server lets nobody in, join() tries others that it names.
+ *
+ * Only when no server knows the participant any more does refreshToken matter: then it joins anew as another one (same is false), or without
+ * such a function the conference ends with `serverdisconnected`.
+ */
 export class ConferenceClient extends TypedEventTarget<ConferenceClientEvents> {
   constructor(config?: ConferenceClientConfiguration);
   /** The room as it is now; null outside a conference. */
   readonly info: ConferenceInfo | null;
   /** For statistics only; null before the first publication or subscription. */
   readonly peerConnection: RTCPeerConnection | null;
-  /** refreshToken gives a new token for joining anew when the server has forgotten this participant; without it that is the end. */
-  join(token: string, options?: {signal?: AbortSignal; refreshToken?: () => string | Promise<string>}): Promise<ConferenceInfo>;
+  join(token: string, options?: JoinOptions): Promise<ConferenceInfo>;
   /** videoCodecs orders the codecs for publishing with RTCRtpEncodingParameters. */
   publish(stream: LocalStream, options?: PublishOptions, videoCodecs?: VideoCodecParameters[]): Promise<Publication>;
   /** Of a stream of data (source.data) there is nothing to choose: it needs no options. */

@@ -6,7 +6,7 @@
 
 export {
   ActiveAudioInputChangeEvent, ConferenceError, DisconnectedEvent, ErrorEvent, LayoutChangeEvent, MessageEvent, MuteEvent,
-  ParticipantEvent, ReconnectedEvent, StreamEvent,
+  ParticipantEvent, ReconnectedEvent, RosterChangeEvent, StreamEvent,
 } from './events.js';
 export {load} from './loader.js';
 export {

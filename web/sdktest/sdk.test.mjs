@@ -129,7 +129,7 @@ test('join gives the room', async () => {
   assert.deepEqual([info.id, info.self.userId, info.participants.map((p) => p.id), info.remoteStreams.map((s) => s.id)], ['r1', 'ana', ['p1', 'p2'], ['s1']]);
   assert.equal(info.self, client.info.self);
   const {data, object} = fake.last('join');
-  assert.deepEqual([data, object], [{token: 'token', relayOnly: true, refreshes: false, client: 1}, {iceTransportPolicy: 'relay'}]);
+  assert.deepEqual([data, object], [{token: 'token', relayOnly: true, refreshes: false, thin: false, client: 1}, {iceTransportPolicy: 'relay'}]);
   await refused(client.join('token'), 'invalid-state');
   await client.leave();
   assert.equal(client.info, null);
@@ -172,6 +172,31 @@ test('participants and streams come and go', async () => {
   assert.deepEqual(client.info.remoteStreams.map((s) => s.id), ['s1']);
 });
 
+test('a thin roster is counted', async () => {
+  const fake = new Fake();
+  const client = new sdk.ConferenceClient(fake.config);
+  await client.join('token', {thin: true});
+  assert.equal(fake.last('join').data.thin, true);
+  const seen = (from = client.info) => [from.participants?.length, from.participantCount, from.thin];
+  assert.deepEqual(seen(), [2, 2, false]);
+  const order = [];
+  client.addEventListener('rosterchange', (event) => order.push(seen(event)));
+  client.info.participants[1].addEventListener('left', () => order.push('left'));
+  client.addEventListener('participantjoined', () => order.push('joined'));
+  fake.event('rosterchanged', {count: 501, thin: true});
+  fake.event('participantleft', {id: 'p2'});
+  await until(() => order.length === 2);
+  assert.deepEqual(seen(), [1, 501, true]);
+  fake.event('participantjoined', {id: 'p3', user: 'cy', role: 'viewer'});
+  fake.event('rosterchanged', {count: 2, thin: false});
+  await until(() => order.length === 4);
+  assert.deepEqual(order, [[undefined, 501, true], 'left', 'joined', [undefined, 2, false]]);
+  assert.deepEqual(seen(), [2, 2, false]);
+  await client.leave();
+  fake.answers.join = () => ({data: {...room, count: 700, thin: true}});
+  assert.deepEqual(seen(await client.join('token')), [2, 700, true]);
+});
+
 test('mixed streams have their own class and events', async () => {
   const {fake, client} = await joined();
   const mixed = streamInfo('r1-common', {type: 'mixed', info: {label: 'common', activeInput: 'unknown', layout: []}});
@@ -211,7 +236,7 @@ test('what waits for a reply runs before the event after it', async () => {
     publication = await (async () => client.publish(localStream(mic)))();
     log.push('published');
   })();
-  await new Promise((resolve) => setTimeout(resolve));
+  await until(() => log.length === 3);
   assert.deepEqual(log, ['joined', 'published', 'added true']);
 });
 
