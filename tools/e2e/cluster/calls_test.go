@@ -48,6 +48,20 @@ func (c *cluster) settled() []string {
 	return c.people[0].roster()
 }
 
+// latency is the median time that sound takes from one to another.
+func (c *cluster) latency(from, to *person, after time.Time) time.Duration {
+	c.t.Helper()
+	var list []time.Duration
+	for _, a := range to.sink(from).Sounds(after) {
+		list = append(list, a.At.Sub(from.source.Sent(a.Number)))
+	}
+	if len(list) == 0 {
+		c.t.Fatalf("%s hears nothing of %s", to.name, from.name)
+	}
+	slices.Sort(list)
+	return list[len(list)/2].Round(10 * time.Microsecond)
+}
+
 // TestEveryoneSeesEveryone: people on three edges in two regions are in one room, and each stream is on each link once.
 func TestEveryoneSeesEveryone(t *testing.T) {
 	c, anna, bert, carl := everyone(t)
@@ -55,11 +69,18 @@ func TestEveryoneSeesEveryone(t *testing.T) {
 	for _, p := range c.people {
 		t.Logf("%s joined in %v", p.name, p.joined.Round(time.Millisecond))
 	}
-	dora := c.joins("dora", c.edges[2]) // beside carl: what anna sends crosses to the east once
+	// Beside carl, and beside anna: what anna sends crosses to the east once, and to emil not at all.
+	dora, emil := c.joins("dora", c.edges[2]), c.joins("emil", c.edges[0])
 	dora.hears(time.Now(), 15*time.Second, c.people...)
+	emil.hears(time.Now(), 15*time.Second, c.people...)
 	c.settled()
 	from := time.Now()
-	c.lets(2 * time.Second)
+	c.lets(3 * time.Second)
+	near, hop, over := c.latency(anna, emil, from), c.latency(anna, bert, from), c.latency(anna, carl, from)
+	t.Logf("sound of anna's takes %v on her edge, %v over another one near by, %v over one %v away", near, hop, over, far.Delay)
+	if added := hop - near; added > 20*time.Millisecond {
+		t.Errorf("the hop adds %v", added)
+	}
 	for _, p := range c.people {
 		for _, o := range c.people {
 			if p == o {
@@ -74,7 +95,7 @@ func TestEveryoneSeesEveryone(t *testing.T) {
 		from, to *edge
 		streams  []*person
 	}{
-		{c.edges[0], c.edges[2], []*person{anna}}, {c.edges[1], c.edges[2], []*person{bert}}, {c.edges[0], c.edges[1], []*person{anna}},
+		{c.edges[0], c.edges[2], []*person{anna, emil}}, {c.edges[1], c.edges[2], []*person{bert}}, {c.edges[0], c.edges[1], []*person{anna, emil}},
 		{c.edges[2], c.edges[0], []*person{carl, dora}}, {c.edges[2], c.edges[1], []*person{carl, dora}}, {c.edges[1], c.edges[0], []*person{bert}},
 	} {
 		if flows := c.flows(l.from, l.to); flows != 2*len(l.streams) { // sound and picture

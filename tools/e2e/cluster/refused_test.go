@@ -5,7 +5,6 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -70,15 +69,23 @@ func (c *cluster) tokenFor(user string, at *edge) string {
 	return e.token(user)
 }
 
-// complaints are the lines of a node's log from a mark on that tell of a fault and have one of these words in them.
-func (n *node) complaints(from int, words ...string) (list []string) {
+// complaints are the lines of a node's log from a mark on that tell of a fault; with others, those that name one of them.
+func (n *node) complaints(from int, others ...*node) (list []string) {
 	for line := range strings.Lines(n.Since(from)) {
-		bad := strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR")
-		if bad && slices.ContainsFunc(words, func(w string) bool { return strings.Contains(line, w) }) {
-			list = append(list, strings.TrimSpace(line))
+		if strings.Contains(line, "level=WARN") || strings.Contains(line, "level=ERROR") {
+			if len(others) == 0 || slices.ContainsFunc(others, func(o *node) bool { return o.named(line) }) {
+				list = append(list, strings.TrimSpace(line))
+			}
 		}
 	}
 	return list
+}
+
+// named tells whether a line has the node's name or address in it.
+func (n *node) named(line string) bool {
+	return slices.ContainsFunc(strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" :=\"\n", r) }), func(word string) bool {
+		return word == n.name || word == n.home.Addr().String()
+	})
 }
 
 // anotherVersion builds an edge that speaks the next version of what nodes say to each other.
@@ -164,14 +171,10 @@ func TestRefused(t *testing.T) {
 			begin := time.Now()
 			e.up(r.extra...)
 			defer e.Stop(t)
-			e.says(0, r.here)
+			e.says(0, "level=WARN", r.here)
 			t.Logf("the stranger knows after %v", time.Since(begin).Round(10*time.Millisecond))
 			c.lets(8 * time.Second) // in which it would be said again
-			told := e.complaints(0, "level=")
-			t.Logf("the stranger says:\n%s", strings.Join(told, "\n"))
-			for n, mark := range marks {
-				t.Logf("%s says:\n%s", n.name, strings.Join(n.complaints(mark, "level="), "\n"))
-			}
+			c.spoke(e, marks, r.here, r.there)
 			c.apart(e)
 			c.uninterrupted(c.people, begin, time.Now(), 300*time.Millisecond, time.Second)
 			c.agree(5 * time.Second)
@@ -179,6 +182,36 @@ func TestRefused(t *testing.T) {
 				t.Errorf("the room is not as before: %q, then %q", before, after)
 			}
 		})
+	}
+}
+
+// spoke checks what the log of a stranger and those of the cluster's nodes, from the marks on, say of each other.
+func (c *cluster) spoke(e *edge, marks map[*node]int, here, there string) {
+	c.t.Helper()
+	if all := e.complaints(0); len(all) > len(e.complaints(0, c.nodes()...)) {
+		c.t.Errorf("%s complains of more than the nodes:\n%s", e.name, strings.Join(all, "\n"))
+	}
+	both := 0
+	for n, mark := range marks {
+		told, tells := e.complaints(0, n), n.complaints(mark, &e.node)
+		if len(told) > 0 && len(tells) > 0 {
+			both++
+			c.t.Logf("%s and %s say of each other:\n%s\n%s", e.name, n.name, told[0], tells[0])
+		}
+		for _, l := range []struct {
+			lines []string
+			word  string
+		}{{told, here}, {tells, there}} {
+			if len(l.lines) > 1 || len(l.lines) == 1 && !strings.Contains(l.lines[0], l.word) {
+				c.t.Errorf("%s and %s do not say once that it is the %s:\n%s", e.name, n.name, l.word, strings.Join(l.lines, "\n"))
+			}
+		}
+		if others := n.complaints(mark); len(others) > len(tells) {
+			c.t.Errorf("%s complains of more than %s:\n%s", n.name, e.name, strings.Join(others, "\n"))
+		}
+	}
+	if both == 0 {
+		c.t.Errorf("%s and the cluster do not both say that they do not take each other", e.name)
 	}
 }
 
@@ -203,5 +236,4 @@ func (c *cluster) apart(e *edge) {
 			}
 		}
 	}
-	_ = fmt.Sprint
 }

@@ -49,7 +49,11 @@ type Source struct {
 
 	name    string
 	wantKey atomic.Bool
+	sent    [kept]atomic.Int64 // when the last sounds were sent, in Unix nanoseconds
 }
+
+// kept is how many sounds' times are remembered: of twenty seconds.
+const kept = 1000
 
 // NewSource makes one. Of the name, the first eight bytes are told.
 func NewSource(name string) (*Source, error) {
@@ -85,6 +89,7 @@ func (s *Source) Run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		s.sent[n%kept].Store(time.Now().UnixNano())
 		_ = s.Audio.WriteRTP(&rtp.Packet{
 			Header:  rtp.Header{Version: 2, Marker: n == 0, SequenceNumber: uint16(n), Timestamp: n * 960},
 			Payload: s.stamp(append(make([]byte, 0, soundSize), 0xfc), soundSize, kindSound, n), // one frame of 20 ms (RFC 6716 section 3.1)
@@ -103,6 +108,9 @@ func (s *Source) Run(ctx context.Context) {
 		timer.Reset(time.Until(start.Add(time.Duration(n+1) * SoundInterval)))
 	}
 }
+
+// Sent is when one of the last sounds was sent.
+func (s *Source) Sent(number uint32) time.Time { return time.Unix(0, s.sent[number%kept].Load()) }
 
 // stamp fills a payload up to a size, and ends it with the stamp.
 func (s *Source) stamp(b []byte, size int, kind byte, number uint32) []byte {

@@ -110,6 +110,18 @@ func (k *Sink) String() string {
 	return text
 }
 
+// Sounds are those that came after a time.
+func (k *Sink) Sounds(after time.Time) (list []Arrival) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, a := range k.sounds {
+		if a.At.After(after) {
+			list = append(list, a)
+		}
+	}
+	return list
+}
+
 // Strange is how many packets of somebody else came.
 func (k *Sink) Strange() int {
 	k.mu.Lock()
