@@ -50,7 +50,7 @@ func dev(ctx context.Context, args []string, out, errOut io.Writer) error {
 	flags.BoolVar(&o.tls, "tls", false, "HTTPS with a certificate made for this machine, for phones on the same network")
 	flags.StringVar(&o.media, "media", "0.0.0.0:0", "UDP `address` of the edge's media; port 0: the same number as -http")
 	flags.StringVar(&o.turn, "turn", "0.0.0.0:3478", "UDP and TCP `address` of the relay; port 0: any")
-	flags.StringVar(&o.admin, "relay-admin", "127.0.0.1:8082", "`address` of the relay's page for operators; empty: none")
+	flags.StringVar(&o.admin, "relay-admin", "127.0.0.1:8082", "`address` of the relay's page for operators; empty: none. With more than two edges the default moves on, to the port after theirs")
 	flags.StringVar(&o.data, "data", defaultData, "`folder` for rooms and keys")
 	flags.IntVar(&o.edges, "edges", 1, "`number` of edges; more than one are a cluster, each on the port after the one before, with rooms that span them")
 	flags.StringVar(&o.level, "log", "warn", "least `level` written: debug, info, warn or error")
@@ -60,6 +60,11 @@ func dev(ctx context.Context, args []string, out, errOut io.Writer) error {
 	}
 	if o.edges < 1 || o.edges > maxEdges {
 		return fmt.Errorf("%w: -edges is a number from 1 to %d", manage.ErrUsage, maxEdges)
+	}
+	chosen := false
+	flags.Visit(func(f *flag.Flag) { chosen = chosen || f.Name == "relay-admin" })
+	if o.edges > 2 && !chosen { // its usual port is one of theirs
+		o.admin = "127.0.0.1:" + strconv.Itoa(8080+o.edges)
 	}
 	if o.http == "" {
 		o.http = "127.0.0.1:8080"
