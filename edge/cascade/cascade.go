@@ -92,7 +92,9 @@ const (
 	openTime   = 3 * time.Second
 	idleTime   = 10 * time.Second // a call by which nothing comes is kept
 	shunTime   = 30 * time.Second // a parent that did not have the stream is not asked again
-	moveTime   = 3 * time.Second  // what is made here goes on when it is made elsewhere, until that comes
+	// An edge that cannot reach the origin for so long sends away those that pull via it.
+	forsakeTime = 2 * time.Second
+	moveTime    = 3 * time.Second // what is made here goes on when it is made elsewhere, until that comes
 )
 
 // extensions are those of the RTP header on a link.
@@ -173,12 +175,15 @@ func (c *Cascade) Packets(from string, _ *link.Link, id uint64, packet []byte) {
 	n.mu.RLock()
 	r := n.flows[flow]
 	n.mu.RUnlock()
-	switch {
-	case r == nil: // of something that was wanted a moment ago, or junk
+	if r == nil { // of something that was wanted a moment ago, or junk
 		n.unrouted.Add(1)
-	case rtcp:
+		return
+	}
+	n.taking.Lock() // there may be two links at a time
+	defer n.taking.Unlock()
+	if rtcp {
 		r.rtcp(packet)
-	default:
+	} else {
 		r.rtp(packet)
 	}
 }

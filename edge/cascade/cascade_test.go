@@ -3,6 +3,7 @@ package cascade
 import (
 	"bytes"
 	"maps"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -133,6 +134,42 @@ func TestParentWithoutStream(t *testing.T) {
 	}
 }
 
+// TestParentCutOff: when a parent cannot reach the origin any more, those that can get the stream from there.
+func TestParentCutOff(t *testing.T) {
+	var parent, child string
+	x := newCluster(t, 3, func(o *Options) {
+		o.Parent = func(string, string, string) string {
+			if o.Links.Self() == child {
+				return parent
+			}
+			return ""
+		}
+	})
+	a, b, c := x.edges[0], x.edges[1], x.edges[2]
+	parent, child = b.name, c.name
+	alice := publish(a, "alice", "alice-pub", 1)
+	alice.remote(b, "alice-pub")
+	alice.remote(c, "alice-pub")
+	carol := watch(c, "carol", "sub-carol", alice)
+	carol.picture.gets(t, "a picture", 1)
+	if a.serves(c) != 0 || b.serves(c) != 2 {
+		t.Fatalf("%d from the origin, %d from the parent", a.serves(c), b.serves(c))
+	}
+	l, err := b.peers.Link(t.Context(), a.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	x.mu.Lock()
+	x.cut[a.name+" "+b.name] = true
+	x.mu.Unlock()
+	l.Close()
+	waitFor(t, "the parent gets nothing", func() bool { return a.serves(b) == 0 })
+	carol.sound.gets(t, "sound from the origin", 1)
+	carol.picture.gets(t, "a picture from the origin", 1)
+	waitFor(t, "it comes from there alone", func() bool { return a.serves(c) == 2 && b.serves(c) == 0 })
+	carol.stays()
+}
+
 // TestOwnerMoves: a publication goes on at another edge. Its subscriptions elsewhere stay, and at the two edges too.
 func TestOwnerMoves(t *testing.T) {
 	x := newCluster(t, 3, nil)
@@ -207,4 +244,36 @@ func TestLinkCut(t *testing.T) {
 	bob.sound.gets(t, "sound once more", 1)
 	t.Logf("20 packets of sound after a link was lost: %v", time.Since(began))
 	bob.stays()
+}
+
+// TestFirstPictureLost: when a link is made anew, and the key frame with which a track begins gets lost on it, because the other edge still
+// sends by the link before, for instance, then another one is asked for.
+func TestFirstPictureLost(t *testing.T) {
+	x := newCluster(t, 2, nil)
+	a, b := x.edges[0], x.edges[1]
+	alice := publishAs(a, "alice", "alice-pub", 1, true)
+	alice.remote(b, "alice-pub")
+	bob := watch(b, "bob", "sub-bob", alice)
+	bob.sound.gets(t, "sound", 1)
+	bob.picture.gets(t, "a picture", 1)
+	l, err := b.peers.Link(t.Context(), a.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pictures atomic.Int64
+	x.mu.Lock()
+	x.lose = func(from, _ string, id uint64, packet []byte) bool { // the first pictures
+		_, rtcp := relayproto.Flow(id)
+		return from == a.name && !rtcp && packet[1]&0x7f == relayproto.PayloadType("vp8") && pictures.Add(1) <= 50
+	}
+	x.mu.Unlock()
+	asked := alice.asked.Load()
+	l.Close()
+	bob.sound.gets(t, "sound again", 1)
+	waitFor(t, "pictures get lost", func() bool { return pictures.Load() > 50 })
+	bob.picture.gets(t, "a picture again", 1)
+	bob.stays()
+	if n := alice.asked.Load() - asked; n < 1 || n > 3 {
+		t.Errorf("the publisher was asked for %d key frames", n)
+	}
 }

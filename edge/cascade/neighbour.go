@@ -21,6 +21,7 @@ type neighbour struct {
 	link    atomic.Pointer[link.Link] // that packets are sent by
 	served  atomic.Int64              // tracks that it pulls
 
+	taking           sync.Mutex    // held while a receiver takes a packet
 	unrouted, unsent atomic.Uint64 // packets that came for nobody, and that no link took
 
 	mu    sync.RWMutex // guards flows
@@ -247,7 +248,7 @@ func (n *neighbour) converse(ctx context.Context, first meshproto.PullMessage) e
 		return err
 	}
 	d := newDialogue(call)
-	n.relink(ctx)
+	n.link.Store(call.Link())
 	writer := make(chan struct{})
 	go func() {
 		defer close(writer)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/pion/ice/v4"
+	"github.com/pion/rtcp"
 	"github.com/pion/rtp"
 	"github.com/pion/webrtc/v4"
 	"go.uber.org/goleak"
@@ -67,11 +68,18 @@ type cluster struct {
 	mu    sync.Mutex // guards what follows
 	at    map[string]string
 	lose  func(from, to string, flow uint64, packet []byte) bool
-	cut   map[string]bool // packets of these flows' links do not arrive
+	cut   map[string]bool // edges, and pairs of them, that cannot be reached
 	house func(o *Options)
+	over  func(net.PacketConn) net.PacketConn // of listeners
 }
 
 func newCluster(t testing.TB, n int, change func(o *Options)) *cluster {
+	t.Helper()
+	return newClusterOver(t, n, change, func(c net.PacketConn) net.PacketConn { return c })
+}
+
+// newClusterOver is the same with sockets that are not plain ones.
+func newClusterOver(t testing.TB, n int, change func(o *Options), over func(net.PacketConn) net.PacketConn) *cluster {
 	t.Helper()
 	roles := make([]string, n)
 	for i := range roles {
@@ -81,7 +89,7 @@ func newCluster(t testing.TB, n int, change func(o *Options)) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	x := &cluster{t: t, ids: ids, at: make(map[string]string), cut: make(map[string]bool), house: change}
+	x := &cluster{t: t, ids: ids, at: make(map[string]string), cut: make(map[string]bool), house: change, over: over}
 	for i := range ids {
 		x.edges = append(x.edges, x.start(i))
 	}
@@ -109,12 +117,12 @@ func (x *cluster) start(i int) *edge {
 			x.mu.Lock()
 			x.at[e.name] = conn.LocalAddr().String()
 			x.mu.Unlock()
-			return link.Listen(conn, x.ids[i], o)
+			return link.Listen(x.over(conn), x.ids[i], o)
 		},
 		Address: func(node string) (string, bool) {
 			x.mu.Lock()
 			defer x.mu.Unlock()
-			if x.cut[node] || x.cut[e.name] {
+			if x.cut[node] || x.cut[e.name] || x.cut[e.name+" "+node] || x.cut[node+" "+e.name] {
 				return "", false
 			}
 			at, ok := x.at[node]
@@ -304,6 +312,8 @@ type source struct {
 	*client
 	tracks []conference.Track
 	level  atomic.Int32  // of its sound: -dBov
+	rare   bool          // it sends a key frame only at first and when asked
+	asked  *atomic.Int64 // how often it was asked for one
 	silent chan struct{} // closed: it sends no more
 	hush   func()
 }
@@ -316,7 +326,13 @@ var (
 // publish begins a publication. mark stands in each of its packets.
 func publish(e *edge, name, session string, mark byte) *source {
 	e.t.Helper()
-	c := newClient(e, name)
+	return publishAs(e, name, session, mark, false)
+}
+
+// publishAs is the same; rare is whether there are key frames only when they are asked for.
+func publishAs(e *edge, name, session string, mark byte, rare bool) *source {
+	e.t.Helper()
+	c, asked := newClient(e, name), new(atomic.Int64)
 	var tracks []*webrtc.TrackLocalStaticRTP
 	for _, capability := range []webrtc.RTPCodecCapability{
 		{MimeType: webrtc.MimeTypeOpus, ClockRate: 48000, Channels: 2}, {MimeType: webrtc.MimeTypeVP8, ClockRate: 90000},
@@ -330,9 +346,15 @@ func publish(e *edge, name, session string, mark byte) *source {
 			e.t.Fatal(err)
 		}
 		go func() {
-			for b := make([]byte, 1500); ; {
-				if _, _, err := tr.Sender().Read(b); err != nil {
+			for {
+				packets, _, err := tr.Sender().ReadRTCP()
+				if err != nil {
 					return
+				}
+				for _, p := range packets {
+					if _, ok := p.(*rtcp.PictureLossIndication); ok {
+						asked.Add(1)
+					}
 				}
 			}
 		}()
@@ -346,7 +368,7 @@ func publish(e *edge, name, session string, mark byte) *source {
 	}); err != nil {
 		e.t.Fatal(err)
 	}
-	s := &source{client: c, tracks: c.negotiate(), silent: make(chan struct{})}
+	s := &source{client: c, tracks: c.negotiate(), silent: make(chan struct{}), rare: rare, asked: asked}
 	s.level.Store(40)
 	s.hush = sync.OnceFunc(func() { close(s.silent) })
 	var done sync.WaitGroup
@@ -358,6 +380,7 @@ func publish(e *edge, name, session string, mark byte) *source {
 func (s *source) pump(audio, video *webrtc.TrackLocalStaticRTP, mark byte) {
 	ticker := time.NewTicker(10 * time.Millisecond)
 	defer ticker.Stop()
+	given := int64(-1)
 	for i := 0; ; i++ {
 		select {
 		case <-s.silent:
@@ -365,7 +388,9 @@ func (s *source) pump(audio, video *webrtc.TrackLocalStaticRTP, mark byte) {
 		case <-ticker.C:
 		}
 		payload := bytes.Clone(interFrame)
-		if i%20 == 0 {
+		asked := s.asked.Load()
+		if !s.rare && i%20 == 0 || s.rare && asked != given {
+			given = asked
 			payload = bytes.Clone(keyFrame)
 		}
 		payload[len(payload)-1] = mark

@@ -50,7 +50,7 @@ func (c *Cascade) Serve(ctx context.Context, from string, call *link.Call, first
 	stop := context.AfterFunc(c.tasks.Context(), cancel)
 	defer stop()
 	s := &server{cascade: c, n: c.neighbour(from), talk: newDialogue(call), flows: make(map[uint64]*served)}
-	s.n.relink(ctx)
+	s.n.link.Store(call.Link()) // which is known to live, while one from before may be dead and not yet known to be
 	writer := make(chan struct{})
 	go func() {
 		defer close(writer)
@@ -179,6 +179,29 @@ func (c *Cascade) feeds(id string, more int) {
 	c.mu.Unlock()
 	if s != nil && (before == 0) != (after == 0) {
 		c.post(s.look)
+	}
+}
+
+// forsake lets those go who pull a track via this edge, which cannot get it itself: they may reach its origin. It is called on the Loop.
+func (c *Cascade) forsake(stream, track string) {
+	c.mu.Lock()
+	feeds := c.fed[stream] > 0
+	c.mu.Unlock()
+	if !feeds {
+		return
+	}
+	for _, n := range *c.neighbours.Load() {
+		var list []*served
+		n.mu.RLock()
+		for _, r := range n.flows {
+			if x, ok := r.(*served); ok && x.ask.Via && x.ask.Track == track {
+				list = append(list, x)
+			}
+		}
+		n.mu.RUnlock()
+		for _, x := range list {
+			x.over(meshproto.PullUnable, "the edge that has it cannot be reached")
+		}
 	}
 }
 

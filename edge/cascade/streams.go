@@ -126,7 +126,7 @@ func (s *stream) located(edge string, tracks []conference.Track) {
 			w.let()
 		}
 		if moved {
-			w.failures = 0
+			w.failures, w.lost = 0, time.Time{}
 		}
 		w.look()
 	}
@@ -209,7 +209,8 @@ type want struct {
 	intake   *rtc.Intake // of the last attempt
 	prior    *rtc.Intake // by which the track comes until that comes
 	failures int
-	turn     int // counts the pauses
+	lost     time.Time // since when its edge cannot be reached; 0: it can, as far as is known
+	turn     int       // counts the pauses
 	closed   bool
 }
 
@@ -279,7 +280,7 @@ func (w *want) came(in *rtc.Intake) {
 	if w.closed || w.intake != in {
 		return
 	}
-	w.failures = 0
+	w.failures, w.lost = 0, time.Time{}
 	if w.prior != nil {
 		w.prior.Close()
 		w.prior = nil
@@ -318,6 +319,11 @@ func (w *want) ended(p *pull, why meshproto.PullReason, detail string) {
 		return
 	}
 	if why == unreachable { // it is asked for again as soon as the edge is back
+		if w.lost.IsZero() {
+			w.lost = time.Now()
+		} else if time.Since(w.lost) > forsakeTime {
+			c.forsake(w.stream.id, w.track)
+		}
 		return
 	}
 	w.pull = nil

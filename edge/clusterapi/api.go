@@ -153,8 +153,9 @@ func (a *API) authenticate(ctx context.Context, r *http.Request) error {
 	auth := token.ParseMAuth(r.Header.Get("Authorization"))
 	service, err := a.o.Services.Service(ctx, auth.ServiceID)
 	unknown := errors.Is(err, store.ErrNotFound)
-	if err != nil && !unknown {
-		return err
+	if err != nil && !unknown { // where the store is and why it fails is not for everybody to know
+		a.o.Log.Warn("request about the cluster not taken: the store fails", "error", err)
+		return errNoAnswer
 	}
 	if unknown {
 		service.Key = strangersKey

@@ -133,6 +133,22 @@ func TestWhoMayCall(t *testing.T) {
 	}
 }
 
+// awayServices are those of a store that fails.
+type awayServices struct{}
+
+func (awayServices) Service(context.Context, string) (store.Service, error) {
+	return store.Service{}, errors.New("failed to connect to user=portico host=10.0.0.5")
+}
+
+// Who has not shown who it is learns nothing of a store that fails.
+func TestStoreAway(t *testing.T) {
+	r := newRig(t)
+	r.o.Services = awayServices{}
+	if code, body := r.call("", "", "GET", "/v1/cluster", ""); code != 500 || strings.Contains(body, "portico") || strings.Contains(body, "10.0.0.5") {
+		t.Errorf("%d %s", code, body)
+	}
+}
+
 // The answer is of all edges; one that does not answer is named with the reason.
 func TestStatus(t *testing.T) {
 	r := newRig(t)

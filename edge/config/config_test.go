@@ -147,6 +147,7 @@ func TestRelaysNeedAnIdentity(t *testing.T) {
 func TestStores(t *testing.T) {
 	for place, want := range map[string]string{
 		"": "", "sqlite:": "", "sqlite:shared": "", "postgres://u:hush@host:5432/db?sslmode=disable": "", "postgresql://host/db": "",
+		"postgres://u:hush@/db?host=/run/postgresql": "", "postgres:///db": "store.url is no address",
 		"postgres://u:hush@host": "store.url is no address", "postgres://:x:y/db": "store.url is no address", "mysql://u:hush@h/db": "store.url: ", "file": "store.url: ",
 	} {
 		s := Default()

@@ -68,7 +68,7 @@ func (s *Settings) Validate() error {
 func (s *Settings) checkStore(f *faults) {
 	switch {
 	case s.postgres():
-		if u, err := url.Parse(s.Store.URL); err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
+		if u, err := url.Parse(s.Store.URL); err != nil || u.Host == "" && !u.Query().Has("host") || strings.Trim(u.Path, "/") == "" {
 			f.add("store.url is no address of a PostgreSQL database: write it as postgres://USER:PASSWORD@HOST:5432/DATABASE")
 		}
 		if s.Store.KeyFile == "" && !s.Gossips() {

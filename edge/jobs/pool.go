@@ -216,7 +216,7 @@ func (p *pool) keep(ctx context.Context, r *relay) {
 func (p *pool) lost(r *relay, err error) {
 	why := err.Error()
 	if p.set(r, nil, why) && !errors.Is(err, context.Canceled) {
-		p.jobs.log.Warn("relay not there", "relay", r.address, "err", why)
+		p.jobs.log.Debug("relay not there", "relay", r.address, "err", why) // the Dialer says it to the operator
 	}
 }
 

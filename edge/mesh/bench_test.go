@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"portico/edge/mesh/directory"
 	"portico/shared/placement"
 )
@@ -40,7 +42,7 @@ func BenchmarkIdleRoom(b *testing.B) {
 	}
 	m.View(view)
 	for _, e := range view[1:] {
-		m.Changed(e.ID, false) // so that it leads without an answer
+		m.Changed(e.ID, false) // so that it leads without an answer, after a while
 	}
 	const rooms = 1000
 	var before, after runtime.MemStats
@@ -51,10 +53,12 @@ func BenchmarkIdleRoom(b *testing.B) {
 		r := m.room(fmt.Sprint("room-", i), true)
 		r.event(directory.Enter{On: true})
 		r.event(directory.Put{Key: person("x"), Generation: 1})
-		if r.do(b.Context(), func() {}) != nil || !r.leads {
-			b.Fatal("it does not lead")
-		}
 		list = append(list, r)
+	}
+	for _, r := range list {
+		for _, leads, changed := r.home(); !leads; _, leads, changed = r.home() {
+			<-changed
+		}
 	}
 	runtime.GC()
 	runtime.ReadMemStats(&after)
@@ -73,4 +77,69 @@ func BenchmarkIdleRoom(b *testing.B) {
 		<-done
 	}
 	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/rooms, "B/room")
+}
+
+// BenchmarkStandby is a room that begins on its home with three participants, until a standby on another edge has all of it. What it
+// costs from then on is in the beats and bytes of a second.
+func BenchmarkStandby(b *testing.B) {
+	f := newFabric(b, time.Millisecond)
+	names := []string{"a", "bb", "ccc"}
+	for _, name := range names {
+		f.start(name, 1, Options{})
+	}
+	f.views()
+	home := f.nodes["a"].mesh
+	var list []*room
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	b.ResetTimer()
+	for i := 0; len(list) < b.N; i++ {
+		name := fmt.Sprint("room-", i)
+		if placement.Home(name, "", home.view) != "a" {
+			continue
+		}
+		r := home.room(name, true)
+		r.event(directory.Enter{On: true})
+		for p := range 3 {
+			r.event(directory.Put{Key: person(fmt.Sprint("participant-", p)), Generation: 1, Value: make([]byte, 300)})
+		}
+		list = append(list, r)
+	}
+	for _, r := range list {
+		for covered := false; !covered; {
+			if r.do(b.Context(), func() { covered = r.core.State(home.now()).Standby != "" }) != nil {
+				b.Fatal("closed")
+			}
+			if !covered {
+				time.Sleep(time.Millisecond)
+			}
+		}
+	}
+	b.StopTimer()
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	rooms, posts := float64(b.N), uint64(0)
+	for _, n := range f.nodes {
+		posts += n.mesh.Stats().Posts
+	}
+	b.ReportMetric(float64(after.HeapAlloc-before.HeapAlloc)/rooms, "B/room")
+	b.ReportMetric(float64(posts)/rooms, "posts/room")
+	const seconds = 3
+	sent, beats := f.bytes.Load(), uint64(0)
+	for _, n := range f.nodes {
+		beats -= n.mesh.Stats().SeatsSent
+	}
+	var spent, now unix.Rusage
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &spent)
+	time.Sleep(seconds * time.Second)
+	_ = unix.Getrusage(unix.RUSAGE_SELF, &now)
+	for _, n := range f.nodes {
+		beats += n.mesh.Stats().SeatsSent
+		posts -= n.mesh.Stats().Posts
+	}
+	b.ReportMetric(float64(f.bytes.Load()-sent)/seconds/rooms, "idle-B/s/room")
+	b.ReportMetric(float64(beats)/seconds/rooms, "idle-beats/s/room")
+	b.ReportMetric(-float64(int64(posts))/seconds/rooms, "idle-posts/s/room")
+	b.ReportMetric(float64(now.Utime.Nano()+now.Stime.Nano()-spent.Utime.Nano()-spent.Stime.Nano())/seconds/1e7, "idle-CPU-%")
 }

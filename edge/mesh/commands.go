@@ -186,13 +186,16 @@ func (r *room) admit(ctx context.Context, a roster.Admission) (reply meshproto.R
 	m := r.mesh
 	limit := m.options.Limit(r.name)
 	if err := r.do(ctx, func() {
-		if _, leads := r.core.Epoch(); !leads {
+		if !r.core.Settled() { // it may not know yet who is there, and which tokens were used
 			reply.Refusal = meshproto.RefusedNotYet
 			return
 		}
 		if a.Token != "" && !m.tokens.use(a.Token, a.Request, time.Unix(a.Created, 0), m.options.Now()) {
 			reply.Refusal = meshproto.RefusedUsed
 			return
+		}
+		if a.Token != "" {
+			r.used(&a)
 		}
 		admitted, err := r.core.Admit(a, limit, m.now())
 		if err == nil {

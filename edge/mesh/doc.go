@@ -8,6 +8,7 @@
 //     happens costs memory and a beat now and then;
 //   - one timer wakes those rooms that are due;
 //   - the messages of all seats to one node go over one call, many at a time (service "seats");
+//   - so do the messages of all homes to their standbys on one node, and back (service "standby"): a room where nothing happens has none;
 //   - a follower has one call to its home for each room (service "room"), with a queue that is bounded: who does not read loses the
 //     call, and begins anew;
 //   - commands and admissions are a call each (service "command"), which waits through a change of home as long as its context does.

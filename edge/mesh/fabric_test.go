@@ -6,6 +6,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,7 +16,7 @@ import (
 
 // fabric is a network in memory, for the time of package synctest.
 type fabric struct {
-	t     *testing.T
+	t     testing.TB
 	delay time.Duration // one way
 	dead  time.Duration // of silence until a call is lost
 
@@ -24,6 +25,8 @@ type fabric struct {
 	cut   map[[2]string]bool
 	calls map[*fakeCall]bool
 	tasks sync.WaitGroup
+
+	bytes atomic.Int64 // that were sent
 }
 
 type fakeNode struct {
@@ -33,12 +36,13 @@ type fakeNode struct {
 	ctx    context.Context
 	stop   context.CancelFunc
 	up     bool
-	cuts   int
+	cuts   int  // of peers
+	bears  bool // that is what is to be
 }
 
 var errFabric = errors.New("fabric: no way there")
 
-func newFabric(t *testing.T, rtt time.Duration) *fabric {
+func newFabric(t testing.TB, rtt time.Duration) *fabric {
 	f := &fabric{
 		t: t, delay: rtt / 2, dead: time.Second, nodes: map[string]*fakeNode{}, cut: map[[2]string]bool{}, calls: map[*fakeCall]bool{},
 	}
@@ -144,8 +148,14 @@ func (f *fabric) kill(n *fakeNode) {
 	}
 }
 
-func (n *fakeNode) Self() string            { return n.name }
-func (n *fakeNode) Cut(_ string, why error) { n.fabric.t.Errorf("%s cuts a peer off: %v", n.name, why) }
+func (n *fakeNode) Self() string { return n.name }
+func (n *fakeNode) Cut(_ string, why error) {
+	n.fabric.mu.Lock()
+	defer n.fabric.mu.Unlock()
+	if n.cuts++; !n.bears {
+		n.fabric.t.Errorf("%s cuts a peer off: %v", n.name, why)
+	}
+}
 
 func (n *fakeNode) Open(ctx context.Context, node, service string, first []byte) (call, error) {
 	f := n.fabric
@@ -212,6 +222,7 @@ func (c *fakeCall) Send(message []byte) error {
 		return err
 	}
 	if !silent {
+		f.bytes.Add(int64(len(message)))
 		c.other.put(parcel{at: time.Now().Add(f.delay), data: slices.Clone(message)})
 	}
 	return nil

@@ -103,6 +103,7 @@ type Mesh struct {
 	mu      sync.Mutex // guards what follows
 	rooms   map[string]*room
 	seats   map[string]*outlet // to each node
+	posts   map[string]*outlet // to each node
 	view    []placement.Edge
 	lost    map[string]bool
 	drain   bool
@@ -114,7 +115,7 @@ func New(o Options) *Mesh {
 	o.fill()
 	m := &Mesh{
 		options: o, net: o.network, log: o.Log, start: time.Now(), rooms: map[string]*room{}, seats: map[string]*outlet{},
-		lost: map[string]bool{},
+		posts: map[string]*outlet{}, lost: map[string]bool{},
 	}
 	m.tasks = task.NewGroup(context.Background(), func(e *task.PanicError) {
 		o.Log.Error("panic in the mesh", "error", e, "stack", e.Stack)
@@ -137,6 +138,7 @@ func (m *Mesh) Services() map[string]peers.Handler {
 func (m *Mesh) services() map[string]handler {
 	return map[string]handler{
 		meshproto.ServiceSeats: m.serveSeats, meshproto.ServiceRoom: m.serveRoom, meshproto.ServiceCommand: m.serveCommand,
+		meshproto.ServiceStandby: m.serveStandby,
 	}
 }
 
@@ -235,10 +237,12 @@ func (m *Mesh) sweep() {
 			m.clock.remove(r)
 		}
 	}
-	for id, o := range m.seats {
-		if o.idle(time.Now()) { // so that a link that nobody needs can end
-			o.finish()
-			delete(m.seats, id)
+	for _, outlets := range []map[string]*outlet{m.seats, m.posts} {
+		for id, o := range outlets {
+			if o.idle(time.Now()) { // so that a link that nobody needs can end
+				o.finish()
+				delete(outlets, id)
+			}
 		}
 	}
 }

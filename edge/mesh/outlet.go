@@ -269,7 +269,7 @@ func (m *Mesh) sendSeat(to, room string, message placement.Message) {
 }
 
 func (m *Mesh) seatsTo(to string) *outlet {
-	o := &outlet{mesh: m, limit: maxSeats, lasts: true, failed: func(error) {}}
+	o := m.lasting(to, meshproto.ServiceSeats, maxSeats)
 	o.encode = func(batch []any) ([][]byte, error) {
 		s := meshproto.Seats{Boot: m.options.Self.Boot, Messages: make([]meshproto.SeatMessage, len(batch))}
 		for i := range batch {
@@ -278,8 +278,14 @@ func (m *Mesh) seatsTo(to string) *outlet {
 		b, err := meshproto.EncodeSeats(s)
 		return [][]byte{b}, err
 	}
+	return o
+}
+
+// lasting makes an outlet to a service of a node on whose call nothing comes back. It goes on after failures.
+func (m *Mesh) lasting(to, service string, limit int) *outlet {
+	o := &outlet{mesh: m, limit: limit, lasts: true, failed: func(error) {}}
 	o.open = func(ctx context.Context, first []byte) (call, error) {
-		c, err := m.net.Open(ctx, to, meshproto.ServiceSeats, first)
+		c, err := m.net.Open(ctx, to, service, first)
 		if err != nil {
 			return nil, err
 		}

@@ -2,6 +2,8 @@ package mesh
 
 import (
 	"context"
+	"fmt"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -60,6 +62,7 @@ func newRoom(m *Mesh, name string) *room {
 		mesh: m, name: name, place: -1, sessions: map[uint64]*outlet{}, syncs: map[uint64]chan struct{}{}, changed: make(chan struct{}),
 		core: directory.New(directory.Config{
 			Room: name, Self: m.options.Self, Timing: m.options.Timing, Roster: roster.Config{Grace: m.options.Grace},
+			Standby: true,
 		}),
 	}
 }
@@ -116,9 +119,19 @@ func (r *room) run(context.Context) {
 		}
 		r.mu.Unlock()
 		for _, fn := range batch {
-			fn()
+			r.protect(fn)
 		}
 	}
+}
+
+// protect runs one thing. When it panics, which is a mistake of ours, the room goes on with the next.
+func (r *room) protect(fn func()) {
+	defer func() {
+		if p := recover(); p != nil {
+			r.mesh.log.Error("room of the cluster failed", "room", r.name, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+		}
+	}()
+	fn()
 }
 
 // forget tells that the room can be dropped, and has it take nothing more. The Mesh's mu is held.
@@ -145,6 +158,10 @@ func (r *room) carry(effects []directory.Effect) {
 		switch e := effect.(type) {
 		case directory.Seat:
 			r.mesh.sendSeat(e.To, r.name, e.Message)
+		case directory.Post:
+			r.mesh.post(e.To, e.Message)
+		case directory.Used:
+			r.mesh.tokens.learn(e.Uses, r.mesh.options.Now())
 		case directory.Dial:
 			r.sessions[e.Session] = r.mesh.dialRoom(r, e.Session, e.To)
 		case directory.Say:

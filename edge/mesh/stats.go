@@ -12,7 +12,7 @@ import (
 
 // counts are what Stats tells of.
 type counts struct {
-	seatsSent, seatsReceived, shed                      atomic.Uint64
+	seatsSent, seatsReceived, posts, shed               atomic.Uint64
 	admissions, commands, served, notes, stale, rubbish atomic.Uint64
 }
 
@@ -22,7 +22,8 @@ type Stats struct {
 	Remembered           int    // rooms that this edge only remembers
 	SeatsSent            uint64 // messages of seats
 	SeatsReceived        uint64
-	Shed                 uint64 // messages of seats that were too many
+	Posts                uint64 // messages of homes to standbys and back, sent
+	Shed                 uint64 // messages of seats that were too many, and of homes and standbys
 	Admissions           uint64 // asked for here
 	Commands             uint64 // sent, admissions included
 	Served               uint64 // of other edges
@@ -35,8 +36,9 @@ type Stats struct {
 func (m *Mesh) Stats() Stats {
 	c := &m.counts
 	s := Stats{
-		SeatsSent: c.seatsSent.Load(), SeatsReceived: c.seatsReceived.Load(), Shed: c.shed.Load(), Admissions: c.admissions.Load(),
-		Commands: c.commands.Load(), Served: c.served.Load(), Notes: c.notes.Load(), Stale: c.stale.Load(), Rubbish: c.rubbish.Load(),
+		SeatsSent: c.seatsSent.Load(), SeatsReceived: c.seatsReceived.Load(), Posts: c.posts.Load(), Shed: c.shed.Load(),
+		Admissions: c.admissions.Load(), Commands: c.commands.Load(), Served: c.served.Load(), Notes: c.notes.Load(),
+		Stale: c.stale.Load(), Rubbish: c.rubbish.Load(),
 	}
 	for _, r := range m.list() {
 		switch e, leads, _ := r.home(); {
@@ -63,6 +65,8 @@ type RoomState struct {
 	Why       string // the home is where it is: "hash", or "sticky" where the hash names another edge now
 	Anchors   []string
 	Followers []string // at the home
+	Standby   string   // at the home: who has all that it knows; empty while nobody has
+	Keeps     bool     // this edge is the standby, as far as it knows
 	Entries   int
 	Own       int // of them this edge's
 }
@@ -84,7 +88,7 @@ func (m *Mesh) Rooms(ctx context.Context) []RoomState {
 		e, leads, _ := r.home()
 		state := RoomState{
 			Room: r.name, Home: s.Home.Home.ID, Epoch: s.Home, Leads: leads, Follows: !leads && !e.Zero(), Alive: s.Alive || leads,
-			Why: "sticky", Anchors: s.Anchors, Followers: s.Followers, Entries: s.Entries, Own: s.Own,
+			Why: "sticky", Anchors: s.Anchors, Followers: s.Followers, Standby: s.Standby, Keeps: s.Keeps, Entries: s.Entries, Own: s.Own,
 		}
 		if hash == state.Home {
 			state.Why = "hash"

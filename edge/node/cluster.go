@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"runtime"
 	"slices"
@@ -16,6 +18,7 @@ import (
 
 	"portico/edge/config"
 	"portico/edge/jobs"
+	"portico/edge/portal"
 	"portico/shared/cluster"
 	shared "portico/shared/config"
 	"portico/shared/identity"
@@ -33,16 +36,22 @@ type members struct {
 	// are, or their load.
 	changed func(edges []placement.Edge)
 	relays  func(relays []jobs.Relay)
+	linked  func() map[string]bool // the edges that there is a link to
 
 	telling sync.Mutex // one at a time looks at the nodes and tells
 	gossip  *cluster.Cluster
 
 	news chan struct{} // one token: gossip has told something
 
-	mu        sync.RWMutex // guards what follows
-	nodes     map[string]cluster.Node
-	edges     []placement.Edge        // by id
-	confirmed map[string]cluster.Meta // what nodes themselves have said they are: clients are sent to no others
+	pages portal.Origins // of the cluster's edges, whose pages may connect to this one too
+
+	mu        sync.RWMutex            // guards what follows
+	heard     map[string]cluster.Node // as gossip has it
+	nodes     map[string]cluster.Node // as this edge believes it
+	edges     []placement.Edge        // by id, those that are confirmed
+	confirmed map[string]cluster.Meta // what nodes themselves have said they are
+	inquiries map[string]*inquiry
+	holds     bool // gossip has lost nodes that are linked
 }
 
 // newMembers reads the edge's identity. It is nil when the edge is in no cluster that gossips.
@@ -56,6 +65,7 @@ func newMembers(cfg *config.Settings, log *slog.Logger) (*members, error) {
 	}
 	m := &members{
 		cfg: cfg.Cluster, id: id, secret: cfg.Secret, log: log, nodes: map[string]cluster.Node{}, confirmed: map[string]cluster.Meta{},
+		inquiries: map[string]*inquiry{}, linked: func() map[string]bool { return nil },
 		news: make(chan struct{}, 1), self: placement.Name{ID: id.Name, Boot: uint64(time.Now().UnixMilli())},
 	}
 	if m.secret == nil {
@@ -86,7 +96,7 @@ func who(cfg *config.Settings) (*identity.Identity, error) {
 
 // start joins the cluster: it takes part from here on, and looks for the others in the background.
 func (m *members) start(at places) error {
-	keys, err := m.cfg.Keys(m.secret)
+	keys, err := m.cfg.Keys(m.secret.ForRelays())
 	if err != nil {
 		return fmt.Errorf("cluster.gossip_keys_file: %w", err)
 	}
@@ -147,36 +157,19 @@ func (m *members) look() {
 	if m.gossip == nil {
 		return
 	}
-	nodes := map[string]cluster.Node{}
-	var edges []placement.Edge
-	var relays []jobs.Relay
-	all := slices.Clone(m.gossip.Nodes())
-	for i := range all {
-		n := &all[i]
-		if n.ID == m.self.ID {
-			*n = m.gossip.Self() // the list may be behind
-		}
-		nodes[n.ID] = *n
-		if n.Roles&cluster.Edge != 0 {
-			edges = append(edges, edgeOf(n))
-		}
-		if at := n.Address(cluster.ForLinks); n.Roles&cluster.Relay != 0 && at != "" {
-			relays = append(relays, jobs.Relay{
-				Name: n.ID, Address: at, Region: n.Region, Weight: n.Capacity, Load: n.Load, Draining: n.State != cluster.Active, Codecs: n.Codecs,
-			})
-		}
+	heard, linked := map[string]cluster.Node{}, m.linked()
+	for _, n := range m.gossip.Nodes() {
+		heard[n.ID] = n
 	}
+	heard[m.self.ID] = m.gossip.Self() // the list may be behind
 	m.mu.Lock()
+	nodes := m.believe(heard, linked)
+	edges, relays := m.sorted(nodes)
 	same := slices.EqualFunc(m.edges, edges, func(a, b placement.Edge) bool {
 		a.Load = b.Load
 		return a == b
 	})
-	m.nodes, m.edges = nodes, edges
-	for id := range m.confirmed {
-		if _, there := nodes[id]; !there {
-			delete(m.confirmed, id)
-		}
-	}
+	m.heard, m.nodes, m.edges = heard, nodes, edges
 	m.mu.Unlock()
 	select {
 	case m.news <- struct{}{}:
@@ -190,11 +183,27 @@ func (m *members) look() {
 	}
 }
 
+// sorted are the edges that are confirmed, and the relays, in the order of their names. The mu is held.
+func (m *members) sorted(nodes map[string]cluster.Node) (edges []placement.Edge, relays []jobs.Relay) {
+	for _, id := range slices.Sorted(maps.Keys(nodes)) {
+		n := nodes[id]
+		if n.Roles&cluster.Edge != 0 && m.isConfirmed(id) {
+			edges = append(edges, edgeOf(&n))
+		}
+		if at := n.Address(cluster.ForLinks); n.Roles&cluster.Relay != 0 && at != "" {
+			relays = append(relays, jobs.Relay{
+				Name: n.ID, Address: at, Region: n.Region, Weight: n.Capacity, Load: n.Load, Draining: n.State != cluster.Active, Codecs: n.Codecs,
+			})
+		}
+	}
+	return edges, relays
+}
+
 func edgeOf(n *cluster.Node) placement.Edge {
 	return placement.Edge{ID: n.ID, Boot: n.Boot, Region: n.Region, Weight: n.Capacity, Draining: n.State != cluster.Active, Load: n.Load}
 }
 
-// Edges are the edges that are there, this one included.
+// Edges are the edges that are there and confirmed, this one included.
 func (m *members) Edges() []placement.Edge {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -221,9 +230,15 @@ func (m *members) Nodes() []cluster.Node {
 	return list
 }
 
-// link is where an edge takes the links of others.
+// link is where an edge takes the links of others. When gossip says something else than the edge itself has said before, either may be
+// true: now the one is tried and now the other.
 func (m *members) link(id string) (string, bool) {
-	n, ok := m.Node(id)
+	m.mu.RLock()
+	n, ok := m.nodes[id]
+	if heard, is := m.heard[id]; is && heard.Roles&cluster.Edge != 0 && rand.IntN(2) == 0 {
+		n = heard
+	}
+	m.mu.RUnlock()
 	at := n.Address(cluster.ForLinks)
 	return at, ok && at != "" && n.Roles&cluster.Edge != 0
 }
@@ -233,7 +248,7 @@ func (m *members) portals(region string) (urls []string) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	edges := slices.DeleteFunc(slices.Clone(m.edges), func(e placement.Edge) bool {
-		return e.ID == m.self.ID || e.Draining || e.Load >= placement.MaxLoad || !m.isConfirmed(e.ID)
+		return e.ID == m.self.ID || e.Draining || e.Load >= placement.MaxLoad
 	})
 	away := func(e placement.Edge) int {
 		if e.Region == region {
@@ -266,12 +281,15 @@ func portalURL(n *cluster.Node) string {
 	return ""
 }
 
+// ourPage tells whether a page is one of another edge's, which goes on here when its own edge stops.
+func (n *Node) ourPage(origin string) bool { return n.members != nil && n.members.pages.Allow(origin) }
+
 // turnSecret is what credentials for the relays are made with.
 func turnSecret(setting string, m *members) string {
 	if setting != "" || m == nil {
 		return setting
 	}
-	return m.secret.TURN()
+	return m.secret.ForRelays().TURN()
 }
 
 // turnURLs are the addresses of the relays that gossip knows of, of the region first and then the less loaded.

@@ -39,7 +39,7 @@ const emptyEvery = 100 * time.Millisecond
 
 // handOver drains this edge before it stops, as long as there are participants or rooms here, and edges to go to.
 func (n *Node) handOver(ctx context.Context) {
-	if n.members == nil || n.cfg.Cluster.DrainTimeout == 0 || len(n.members.portals(n.cfg.Cluster.Region)) == 0 {
+	if n.members == nil || n.cfg.Cluster.DrainTimeout == 0 || len(n.otherPortals()) == 0 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, n.cfg.Cluster.DrainTimeout)

@@ -29,8 +29,9 @@ func (n *Node) joinCluster() error {
 	n.peers.Start(peers.Handlers{Services: services, Packets: n.cascade.Packets, Changed: func(node string, up bool) {
 		n.mesh.Changed(node, up)
 		n.cascade.Changed(node, up)
+		n.members.look() // links count for more than gossip
 	}})
-	n.members.relays = n.jobs.SetRelays
+	n.members.relays, n.members.linked = n.jobs.SetRelays, n.peers.Linked
 	n.members.changed = func(edges []placement.Edge) {
 		n.mesh.View(edges)
 		n.cascade.Reparent()
@@ -100,10 +101,12 @@ func (n *Node) portalFor(room string, origin conference.Origin) restapi.PortalAd
 	if !n.shared() {
 		return n.portalAddress()
 	}
-	present := n.mesh.Present(context.Background(), room, n.cfg.Cluster.Region)
+	ctx, cancel := context.WithTimeout(context.Background(), limitTime)
+	defer cancel()
+	present := n.mesh.Present(ctx, room, n.cfg.Cluster.Region)
 	choice, err := placement.ChooseAccess(placement.Access{
 		Region: origin.Region, Present: func(id string) bool { return slices.Contains(present, id) },
-	}, n.members.confirmedEdges(), rand.IntN)
+	}, n.members.Edges(), rand.IntN)
 	switch {
 	case errors.Is(err, placement.ErrFull), errors.Is(err, placement.ErrNone), choice.ID == n.members.self.ID:
 		return n.portalAddress() // which says itself where else to go

@@ -189,7 +189,8 @@ var refusals = []struct {
 	{mesh.ErrTokenUsed, portalproto.ErrInvalidToken},
 	{mesh.ErrTaken, portalproto.ErrAlreadyInRoom},
 	{mesh.ErrUnknownParticipant, portalproto.ErrNoClient},
-	{mesh.ErrReplayed, portalproto.ErrReconnectionDenied},
+	// Another edge has had the participant since, perhaps for this client: it goes on looking for itself.
+	{mesh.ErrReplayed, portalproto.ErrClusterUnavailable},
 }
 
 func (m membership) Admit(ctx context.Context, a room.Admission) (room.Admitted, error) {
@@ -198,12 +199,17 @@ func (m membership) Admit(ctx context.Context, a room.Admission) (room.Admitted,
 		admission.Created = a.Created.Unix()
 	}
 	admitted, err := m.Membership.Admit(ctx, admission)
+	return room.Admitted{Before: admitted.Before}, inWords(err)
+}
+
+// inWords puts a refusal of a room's home into the portal's words. Other errors stay what they are.
+func inWords(err error) error {
 	for _, r := range refusals {
 		if errors.Is(err, r.err) {
-			return room.Admitted{}, r.says
+			return r.says
 		}
 	}
-	return room.Admitted{Before: admitted.Before}, err
+	return err
 }
 
 // Put implements room.Membership. What the mesh refuses, the room has kept within its bounds.

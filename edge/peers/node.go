@@ -149,8 +149,9 @@ func (p *Peers) keepDialing(ctx context.Context, n *node) {
 		if err == nil {
 			p.add(l, n.name, true)
 		} else if text := err.Error(); text != said && err != errLinked && ctx.Err() == nil {
-			p.options.Log.Warn("edge cannot be reached, and is tried again", "node", n.name, "error", err)
-			said = text
+			if said = text; !errors.Is(err, link.ErrRefused) || p.listener == nil || p.listener.First(address, err) {
+				p.options.Log.Warn("edge cannot be reached, and is tried again", "node", n.name, "error", err)
+			}
 		}
 		p.mu.Lock()
 		if n.best(p.self) != nil || ctx.Err() != nil {
@@ -259,7 +260,9 @@ func (p *Peers) add(l *link.Link, name string, ours bool) {
 	if refused {
 		p.byLink.Delete(l)
 		p.mu.Unlock()
-		_ = p.tasks.Go(func(context.Context) { l.Close() })
+		if p.tasks.Go(func(context.Context) { l.Close() }) != nil {
+			l.Close() // Close has begun, and waits for whoever made the link
+		}
 		return
 	}
 	for _, other := range n.links {

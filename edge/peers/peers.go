@@ -196,6 +196,19 @@ func (p *Peers) Link(ctx context.Context, name string) (*link.Link, error) {
 	return h.link, nil
 }
 
+// Linked are the nodes that there is a link to now, which is as much as to say that they live.
+func (p *Peers) Linked() map[string]bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	list := make(map[string]bool, len(p.nodes))
+	for name, n := range p.nodes {
+		if n.best(p.self) != nil {
+			list[name] = true
+		}
+	}
+	return list
+}
+
 func (p *Peers) get(ctx context.Context, name string) (*held, error) {
 	select {
 	case <-p.started:

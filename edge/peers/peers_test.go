@@ -126,6 +126,33 @@ func ask(t *testing.T, p *Peers, node, text string) {
 	}
 }
 
+// A link that is made while Close has begun already ends with it.
+func TestDialedWhileClosing(t *testing.T) {
+	c := newCluster(t, 2)
+	c.edge(1, Options{}, Handlers{Services: services})
+	begun, made := make(chan struct{}), make(chan *link.Link, 1)
+	p := c.edge(0, Options{Dial: func(ctx context.Context, address string, id *identity.Identity, o link.Options) (*link.Link, error) {
+		close(begun)
+		<-ctx.Done()
+		l, err := link.Dial(patient(t), address, id, o)
+		made <- l
+		return l, err
+	}}, Handlers{})
+	asked := make(chan error, 1)
+	go func() {
+		_, err := p.Link(patient(t), c.ids[1].Name)
+		asked <- err
+	}()
+	<-begun
+	p.Close()
+	if l := <-made; l == nil || l.Err() == nil {
+		t.Error("the link outlives Close")
+	}
+	if err := <-asked; !errors.Is(err, ErrClosed) {
+		t.Error(err)
+	}
+}
+
 // until waits for something that others do.
 func until(t *testing.T, what string, ok func() bool) {
 	t.Helper()

@@ -147,7 +147,7 @@ func (c *connection) linger(p *participant) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.timer.Stop()
-	c.timer = time.AfterFunc(lingerTime, c.socket.Disconnect)
+	c.timer = time.AfterFunc(c.portal.linger, c.socket.Disconnect)
 }
 
 func (c *connection) isClosed() bool {

@@ -28,6 +28,8 @@ import (
 type Rooms interface {
 	Join(ctx context.Context, j room.Join) (room.Joined, error)
 	Leave(ctx context.Context, room, participant string)
+	// Renew makes tickets up to a generation useless on other edges.
+	Renew(ctx context.Context, room, participant string, generation uint64)
 	Publish(ctx context.Context, room, participant string, r portalproto.PublishRequest) (portalproto.SessionAck, error)
 	Subscribe(ctx context.Context, room, participant string, r portalproto.SubscribeRequest) (portalproto.SessionAck, error)
 	Unpublish(ctx context.Context, room, participant, session string, acked func()) error
@@ -96,7 +98,8 @@ type Options struct {
 // Portal serves the clients of one edge.
 type Portal struct {
 	options Options
-	group   *task.Group // logins under way
+	group   *task.Group   // logins under way
+	linger  time.Duration // lingerTime, but in tests
 	counts  counts
 
 	mu           sync.Mutex // guards what follows; nothing else is locked under it
@@ -142,7 +145,7 @@ func New(o Options) *Portal {
 	if o.Edges == nil {
 		o.Edges = func() []string { return nil }
 	}
-	p := &Portal{options: o, connections: map[*connection]struct{}{}, participants: map[string]*participant{}}
+	p := &Portal{options: o, linger: lingerTime, connections: map[*connection]struct{}{}, participants: map[string]*participant{}}
 	p.group = task.NewGroup(context.Background(), func(e *task.PanicError) {
 		o.Log.Error("login failed", "panic", e.Error(), "stack", e.Stack)
 	})
@@ -207,11 +210,16 @@ func (p *Portal) Drain() {
 // Close waits for the logins under way; the sockets are the caller's to close first.
 func (p *Portal) Close() { p.group.Close() }
 
-// remember keeps a participant where its ticket finds it; forget is the reverse.
-func (p *Portal) remember(who *participant) {
+// remember keeps a participant where its ticket finds it; forget is the reverse. It is false for one that its room has ended meanwhile.
+func (p *Portal) remember(who *participant) bool {
 	p.mu.Lock()
 	p.participants[who.id] = who
 	p.mu.Unlock()
+	if who.hasLeft() {
+		p.forget(who)
+		return false
+	}
+	return true
 }
 
 func (p *Portal) forget(who *participant) {

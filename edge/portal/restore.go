@@ -69,10 +69,11 @@ func (c *connection) takeOver(ctx context.Context, id string, state token.State,
 		return
 	}
 	data := c.portal.admitData(p)
-	if p.hasLeft() { // the room ended it before there was anything to end
+	if !c.portal.remember(p) { // the room has ended it, or another edge has it by now
 		c.portal.revokeData(p)
+		c.failLogin(portalproto.ErrClusterUnavailable, ack)
+		return
 	}
-	c.portal.remember(p)
 	c.log.Info("participant taken over", "participant", id, "from", state.Edge)
 	c.settle(p, joined, data, ack)
 }
@@ -114,7 +115,7 @@ func (p *participant) openAway() {
 // isForeign tells whether a ticket is from before this edge has taken the participant over.
 func (p *participant) isForeign(t token.Ticket) bool {
 	state, err := p.portal.options.TicketKeys().OpenState(t)
-	return err == nil && state.Generation <= p.base
+	return err == nil && (state.Generation <= p.base || state.Edge != p.portal.options.Edge)
 }
 
 // reenter answers a client once more whose participant this edge has taken over: it has not heard of that, since it comes with a ticket of

@@ -24,6 +24,8 @@ type townRooms struct {
 	mu   sync.Mutex
 	here map[string]room.Join // by participant; the last
 	edge map[string]string
+	// renewed, if set, is told of Renew.
+	renewed chan uint64
 }
 
 // edgeRooms are those of one edge.
@@ -81,6 +83,7 @@ func newTown(t *testing.T, change ...func(*Options)) (a, b *fixture) {
 	a = newFixture(t, append([]func(*Options){on("a", "b")}, change...)...)
 	b = newFixture(t, append([]func(*Options){on("b", "a")}, change...)...)
 	b.n = 500
+	a.portal.linger, b.portal.linger = 20*time.Millisecond, 20*time.Millisecond
 	return a, b
 }
 
@@ -124,6 +127,40 @@ func TestRestore(t *testing.T) {
 	want(t, "replayed", a.connect().request("relogin", restoring(ticket)), `["error","`+portalproto.ErrClusterUnavailable.Text+`"]`)
 	forged := token.MintTicket([]byte(key), token.Ticket{ParticipantID: client.id, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Minute)})
 	want(t, "without a state", a.connect().request("relogin", restoring(forged.Encode())), `["error","Client does NOT exist"]`)
+}
+
+// Renew implements Rooms.
+func (r edgeRooms) Renew(_ context.Context, _, participant string, generation uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	j := r.here[participant]
+	j.Generation = max(j.Generation, generation)
+	r.here[participant] = j
+	if r.renewed != nil {
+		r.renewed <- generation
+	}
+}
+
+// TestTicketSpent: a ticket that was exchanged at its own edge is not taken at another one.
+func TestTicketSpent(t *testing.T) {
+	a, b := newTown(t)
+	renewed := make(chan uint64, 1)
+	a.portal.options.Rooms.(edgeRooms).townRooms.renewed = renewed
+	client, ticket := a.loggedIn("anna", "JavaScript", "5.1")
+	client.h.Closed("transport lost")
+	back := a.connect()
+	result, ok := portalproto.DecodeReloginResult(answered(t, back.request("relogin", restoring(ticket))))
+	if !ok || result.Moved != nil {
+		t.Fatalf("answer %+v", result)
+	}
+	if got := <-renewed; got != 2 {
+		t.Errorf("renewed to %d", got)
+	}
+	want(t, "spent", b.connect().request("relogin", restoring(ticket)), `["error","`+portalproto.ErrClusterUnavailable.Text+`"]`)
+	result, ok = portalproto.DecodeReloginResult(answered(t, b.connect().request("relogin", restoring(result.Ticket))))
+	if !ok || result.Moved == nil {
+		t.Errorf("with the newest ticket: %+v", result)
+	}
 }
 
 // waitingLog tells when a line was logged.
@@ -183,6 +220,50 @@ func TestRestoreUnheard(t *testing.T) {
 	result, _ = portalproto.DecodeReloginResult(answered(t, b.connect().request("relogin", `{"ticket":`+quoted(result.Ticket)+`}`)))
 	if result.Moved != nil || len(result.Messages) > 0 && result.Messages[0].Seq != 1 {
 		t.Errorf("answer %+v", result)
+	}
+}
+
+// TestRestoreOverrun: a participant that goes to a third edge, or is put out, while it is being taken over is not kept here.
+func TestRestoreOverrun(t *testing.T) {
+	for _, end := range []func(room.Member){room.Member.Moved, room.Member.Drop} {
+		a, b := newTown(t)
+		_, ticket := a.loggedIn("anna", "JavaScript", "5.1")
+		b.portal.options.Rooms = overrun{b.portal.options.Rooms, end}
+		c := b.connect()
+		want(t, "overrun", c.request("relogin", restoring(ticket)), `["error","`+portalproto.ErrClusterUnavailable.Text+`"]`)
+		if n := b.portal.Participants(); n != 0 {
+			t.Errorf("%d participants are kept", n)
+		}
+	}
+}
+
+// overrun are rooms that end each participant before they say that it has joined.
+type overrun struct {
+	Rooms
+	end func(room.Member)
+}
+
+func (o overrun) Join(ctx context.Context, j room.Join) (room.Joined, error) {
+	joined, err := o.Rooms.Join(ctx, j)
+	if err == nil {
+		o.end(j.Member)
+	}
+	return joined, err
+}
+
+// TestIsForeign: tickets of another edge, and those of this one from before the participant went away and came back, are from before.
+func TestIsForeign(t *testing.T) {
+	keys := token.Keys{Current: []byte(key)}
+	p := &participant{portal: &Portal{options: Options{Edge: "b", TicketKeys: func() token.Keys { return keys }}}, base: 5}
+	for _, c := range []struct {
+		edge       string
+		generation uint64
+		want       bool
+	}{{"a", 4, true}, {"a", 9, true}, {"b", 5, true}, {"b", 6, false}} {
+		ticket := keys.SealState(keys.MintTicket(token.Ticket{ParticipantID: "x"}), token.State{Room: roomID, Edge: c.edge, Generation: c.generation}, token.Nonce{})
+		if got := p.isForeign(ticket); got != c.want {
+			t.Errorf("%s %d: %v", c.edge, c.generation, got)
+		}
 	}
 }
 

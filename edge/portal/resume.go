@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"context"
 	"crypto/rand"
 	"time"
 
@@ -96,6 +97,20 @@ func (c *connection) relogin(data jsonvalue.Value, ack sioserver.Ack) {
 		return
 	}
 	c.rebind(p, ack)
+	c.portal.spend(p, t)
+}
+
+// spend sees to it that a ticket which was exchanged here is not taken on another edge as well.
+func (p *Portal) spend(who *participant, t token.Ticket) {
+	state, err := p.options.TicketKeys().OpenState(t)
+	if err != nil || p.options.Edge == "" {
+		return
+	}
+	_ = p.group.Go(func(ctx context.Context) { // refused only when the portal closes
+		ctx, cancel := context.WithTimeout(ctx, p.options.RequestTimeout)
+		defer cancel()
+		p.options.Rooms.Renew(ctx, who.room, who.id, state.Generation+1)
+	})
 }
 
 // rebind makes the connection the participant's, in place of one it may have still.

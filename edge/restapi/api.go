@@ -150,6 +150,9 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Context().Err() != nil {
 		panic(http.ErrAbortHandler) // nobody is there to be answered
 	}
+	if errors.Is(err, store.ErrAway) { // which the store itself says in the log, once
+		err = errAway
+	}
 	if f := (*failure)(nil); !errors.As(err, &f) {
 		a.Log.Error("management request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 	}

@@ -2,7 +2,9 @@ package restapi
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -362,6 +364,24 @@ func TestStoreFailure(t *testing.T) {
 	f := newFixture(t)
 	f.store.Close()
 	f.wantJSON(f.asService("GET", "/v1/rooms", ""), 500, `{"error":{"code":2001,"message":"Error Database operation failed"}}`)
+}
+
+// lostStore is one whose database is away: it knows what it has read before.
+type lostStore struct{ store.Store }
+
+func (lostStore) CreateRoom(context.Context, store.Room) error {
+	return fmt.Errorf("store: create room: %w", store.ErrAway)
+}
+
+func TestStoreAway(t *testing.T) {
+	f := newFixture(t)
+	var log strings.Builder
+	f.api.Store, f.api.Log = lostStore{f.store}, slog.New(slog.NewTextHandler(&log, nil))
+	f.wantJSON(f.asService("POST", "/v1/rooms", `{"name":"room"}`), 503,
+		`{"error":{"code":2001,"message":"Error The database does not answer: try again later"}}`)
+	if log.Len() > 0 {
+		t.Errorf("each call is in the log: %s", log.String())
+	}
 }
 
 func FuzzRequest(f *testing.F) {

@@ -38,6 +38,7 @@ var (
 	errRoomExists     = unexpected("MongoServerError E11000 duplicate key error collection: owtdb.rooms")
 	errNotImplemented = unexpected("Not implemented")
 	errStore          = unexpected("Error Database operation failed")
+	errAway           = &failure{http.StatusServiceUnavailable, 2001, "Error The database does not answer: try again later"}
 )
 
 // badRequest is the caller's fault; unexpected is the code that the API uses for everything it has no other code for.

@@ -210,6 +210,44 @@ func TestResume(t *testing.T) {
 	}
 }
 
+// TestResumedTwice: two who take over a participant at one edge do not both have it; who was first keeps it, and may be shown the room anew.
+func TestResumedTwice(t *testing.T) {
+	w := newTown(t, nil, "a", "b")
+	w.join("a", "anna", "presenter")
+	bob, _ := w.join("b", "bob", "presenter")
+	first, _ := w.resume("b", "anna", 2)
+	second := &fakeMember{}
+	_, err := w.houses["b"].d.Join(t.Context(), Join{Room: roomID, Participant: "anna", Member: second, Resume: true, Generation: 3})
+	wantText(t, "the second", err, portalproto.ErrClusterUnavailable.Text)
+	if _, err = w.houses["b"].d.Join(t.Context(), Join{Room: roomID, Participant: "anna", Member: first, Resume: true}); err != nil {
+		t.Errorf("anew: %v", err)
+	}
+	bob.take()
+	w.publish("b", "bob")
+	wantAll(t, "the first", kinds(first.take()), kinds(bob.take())[1:]...)
+	wantAll(t, "the second", second.take())
+	w.same("a", "b")
+}
+
+// TestMovedAndForgotten: what a participant that is elsewhere still has here ends with the room here, for which it does not leave.
+func TestMovedAndForgotten(t *testing.T) {
+	w := newTown(t, nil, "a", "b")
+	w.join("b", "bob", "presenter")
+	w.join("a", "anna", "presenter")
+	w.resume("b", "anna", 2)
+	d := w.houses["a"].d
+	if calls := w.houses["a"].media.seen(); slices.Contains(calls, "close anna") {
+		t.Errorf("at once: %q", calls)
+	}
+	d.mu.Lock()
+	e := d.rooms[roomID]
+	d.mu.Unlock()
+	d.expire(roomID, e)
+	if calls := w.houses["a"].media.seen(); d.find(roomID) != nil || !slices.Contains(calls, "close anna") {
+		t.Errorf("media of a: %q", calls)
+	}
+}
+
 // TestResumedWithoutItsStream: a stream that its owner does not take along stays where it is, until it ends there or the owner leaves.
 func TestResumedWithoutItsStream(t *testing.T) {
 	w := newTown(t, nil, "a", "b")

@@ -299,6 +299,14 @@ func (m *machine) announceMember(who *member) {
 	}
 }
 
+// renew gives the entry of a participant that is here a higher generation, if it has not got that yet.
+func (m *machine) renew(id string, generation uint64) {
+	if who := m.local(id); who != nil && m.clustered && generation > who.generation {
+		who.generation = generation
+		m.announceMember(who)
+	}
+}
+
 func (m *machine) announceStream(p *publication) {
 	if m.clustered && p.ready {
 		m.put(Key{StreamEntry, p.stream.ID}, p.generation, encodeStreamEntry(p.stream))

@@ -255,7 +255,9 @@ func (c *controller) admit(ctx context.Context, j *Join) (here bool, err error) 
 	if err := c.run(ctx, func() error {
 		limit = c.machine.participantLimit()
 		if j.Resume {
-			here = c.machine.local(j.Participant) != nil
+			if here = c.machine.local(j.Participant) != nil; here && j.Generation > 0 {
+				return portalproto.ErrClusterUnavailable
+			}
 			return nil
 		}
 		return c.machine.mayJoin(j)

@@ -117,8 +117,8 @@ type Join struct {
 	TokenID string
 	Created time.Time
 	// Resume takes up a participant that is in the room on another edge: then User, Role and Client are what the room knows, and
-	// Generation is higher than any that the participant has had. Otherwise it is 0. One that is on this edge already stays what it is,
-	// and the answer shows the room anew.
+	// Generation is higher than any that the participant has had. Otherwise it is 0. With 0, one that is on this edge already stays what it
+	// is, and the answer shows the room anew; whoever wants to take over such a one is refused, since it has a Member.
 	Resume     bool
 	Generation uint64
 	// Client is what the portal wants to be told again when the participant resumes, by Known, which is called on the room's Loop before
@@ -214,6 +214,9 @@ func (c *controller) close() {
 		c.pace.Stop()
 	}
 	c.done.Wait()
+	for id := range c.machine.moved { // nobody would say here that they have left
+		c.media.CloseParticipant(id)
+	}
 	if c.membership != nil {
 		c.membership.Close()
 	}
@@ -241,6 +244,9 @@ func (c *controller) join(ctx context.Context, j Join) (Joined, error) {
 	var joined Joined
 	err := c.run(ctx, func() (err error) {
 		if who := c.machine.local(j.Participant); who != nil && j.Resume {
+			if j.Generation > 0 {
+				return portalproto.ErrClusterUnavailable
+			}
 			joined = c.machine.show(who, j.Thin)
 		} else if joined, err = c.machine.join(&j); err != nil {
 			return err

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 
+	"portico/edge/sfu"
 	"portico/shared/conference"
 )
 
@@ -76,6 +77,7 @@ func heirOf(old *published, after []*published) *published {
 func (s *steerer) succession(now int64) (waiting bool) {
 	e := s.engine
 	var effects effects
+	var blind []*sfu.Encoding
 	e.mu.Lock()
 	for p := range e.heirs {
 		if p.gone || len(p.forebears) == 0 {
@@ -83,7 +85,9 @@ func (s *steerer) succession(now int64) (waiting bool) {
 			continue
 		}
 		if !p.began() {
-			waiting = true
+			if waiting = true; p.encoding.Stats().Packets > 0 { // what began it got lost, and nobody is fed by it who could ask
+				blind = append(blind, p.encoding)
+			}
 			continue
 		}
 		for _, of := range p.line.tracks { // who chooses among layers goes over with the first of them
@@ -101,6 +105,9 @@ func (s *steerer) succession(now int64) (waiting bool) {
 		delete(e.heirs, p)
 	}
 	e.mu.Unlock()
+	for _, encoding := range blind {
+		encoding.RequestKeyFrame(now)
+	}
 	effects.run(now)
 	return waiting
 }

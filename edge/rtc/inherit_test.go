@@ -163,3 +163,21 @@ func TestRemoteLinkLost(t *testing.T) {
 	}
 	bob.quiet()
 }
+
+// TestTakeOverWithoutKeyFrame: the heir's first key frame got lost before it came here. Nobody is fed by it who could ask for another.
+func TestTakeOverWithoutKeyFrame(t *testing.T) {
+	origin, far := newEngine(t, nil), newEngine(t, nil)
+	alice := newSource(t, origin, "alice")
+	alice.start()
+	relay(t, origin, far, "alice-pub", tracksAt(origin, "alice-pub"))
+	bob := watch(t, far, "bob", "alice-pub-1")
+	bob.arrived()
+	there := newSourceOf(newClient(t, far, "alice"))
+	waitFor(t, "a key frame is asked for", func() bool {
+		there.frame(interFrame)
+		return there.reports(isPLI) > 0
+	})
+	if n := there.reports(isPLI); n > 2 {
+		t.Errorf("%d times", n)
+	}
+}

@@ -3,6 +3,7 @@ package rtc
 import (
 	"encoding/binary"
 	"sync/atomic"
+	"time"
 
 	"portico/edge/sfu"
 	"portico/edge/sfu/feedback"
@@ -30,6 +31,8 @@ type Intake struct {
 	spec     IntakeSpec
 	track    *published
 	encoding *sfu.Encoding
+	video    bool
+	began    int64         // when the first packet came; Ingest's own
 	came     atomic.Bool   // a picture, or sound, that one can begin with
 	strange  atomic.Uint64 // packets of no such stream
 	closed   bool          // the Engine's mu guards it
@@ -52,12 +55,12 @@ func (r *Remote) Begin(track string, spec IntakeSpec) (*Intake, error) {
 		e.mu.Unlock()
 		return nil, ErrNoSuchTrack
 	}
-	in := &Intake{spec: spec, track: p}
+	in := &Intake{spec: spec, track: p, video: p.line.kind == conference.Video}
 	config := sfu.EncodingConfig{
-		Video: p.line.kind == conference.Video, Codec: p.format.Codec, ClockRate: p.clock, PayloadType: spec.PayloadType, NACK: true,
+		Video: in.video, Codec: p.format.Codec, ClockRate: p.clock, PayloadType: spec.PayloadType, NACK: true,
 		Extensions: spec.Extensions, Upstream: in, Timeline: spec.Timeline,
 	}
-	if !config.Video {
+	if !in.video {
 		config.Level = p.heard
 	}
 	in.encoding = sfu.NewEncoding(config)
@@ -74,6 +77,9 @@ func (r *Remote) Begin(track string, spec IntakeSpec) (*Intake, error) {
 func (p *published) comesBy(in *Intake, effects *effects) {
 	p.engine.totals.addEncoding(p.encoding.Stats())
 	effects.closeIn(p.encoding)
+	if p.remote.pulled { // by whom it is used the steerer knows of the encoding before
+		p.remote.until = max(p.remote.until, p.engine.now()+int64(unpulledAfter))
+	}
 	p.remote.intake = in
 	if in != nil {
 		p.encoding = in.encoding
@@ -99,15 +105,26 @@ func (in *Intake) Ingest(packet []byte) {
 		in.strange.Add(1)
 		return
 	}
-	if in.encoding.Ingest(packet, in.track.engine.now(), nil) == nil && !in.came.Load() { // it counts what it refuses
-		in.arrive()
+	now := in.track.engine.now()
+	if in.encoding.Ingest(packet, now, nil) == nil && !in.came.Load() { // it counts what it refuses
+		in.arrive(now)
 	}
 }
 
-// arrive takes note of the first picture, or sound.
-func (in *Intake) arrive() {
+// keyFrameWithin is how long after its first packet a track is to have a key frame, which it begins with as a rule.
+const keyFrameWithin = 50 * time.Millisecond
+
+// arrive takes note of the first picture, or sound. While there is none nobody is fed by it who could ask for a key frame.
+func (in *Intake) arrive(now int64) {
 	p := in.track
-	if s := in.encoding.Stats(); s.Packets == 0 || p.line.kind == conference.Video && s.KeyFrames == 0 {
+	if s := in.encoding.Stats(); s.Packets == 0 || in.video && s.KeyFrames == 0 {
+		switch {
+		case s.Packets == 0:
+		case in.began == 0:
+			in.began = now
+		case now-in.began > int64(keyFrameWithin):
+			in.encoding.RequestKeyFrame(now)
+		}
 		return
 	}
 	in.came.Store(true)

@@ -457,3 +457,62 @@ func TestRemoteIsNotCountedOn(t *testing.T) {
 		t.Error("it is counted on at the wrong time")
 	}
 }
+
+// TestRemoteLayersOfSeveral: however many there are on another edge, each layer goes there once; one that nobody wants any more, here or
+// there, is let go, and its publisher is told.
+func TestRemoteLayersOfSeveral(t *testing.T) {
+	origin, far := newEngine(t, nil), newEngine(t, nil)
+	alice := newClient(t, origin, "alice")
+	keepAt(t, simulcast(t, alice))
+	waitFor(t, "sizes", func() bool {
+		tracks := tracksAt(origin, "sim")
+		return tracks[0].Parameters.Resolution.Width*tracks[1].Parameters.Resolution.Width > 0
+	})
+	origin.mu.Lock()
+	origin.sessions["sim"].lines[0].obeys = true
+	origin.mu.Unlock()
+	x := relay(t, origin, far, "sim", tracksAt(origin, "sim"))
+	small, large := conference.Resolution{Width: 320, Height: 180}, conference.Resolution{Width: 1280, Height: 720}
+	var subs []*client
+	for i, size := range []conference.Resolution{small, large, small, large} {
+		c := newClient(t, far, "bob"+string(rune('0'+i)))
+		c.receive(conference.Video)
+		c.subscribe("sub-"+c.name, SubTrack{Kind: conference.Video, Mid: "0", From: "sim-0:q", Adapt: true, Display: size})
+		c.negotiate()
+		c.up()
+		drain(c.arrived())
+		subs = append(subs, c)
+	}
+	both := []string{"sim-0:f", "sim-0:q"}
+	waitFor(t, "both layers", func() bool { return slices.Equal(x.pulled(), both) })
+	taps := func(track string) int {
+		origin.mu.Lock()
+		defer origin.mu.Unlock()
+		return len(origin.tracks[track].taps)
+	}
+	for _, track := range both {
+		if n := taps(track); n != 1 {
+			t.Errorf("%s goes there %d times", track, n)
+		}
+	}
+	for _, c := range subs {
+		far.SetDisplay("sub-"+c.name, small)
+	}
+	waitFor(t, "the large one is let go", func() bool { return slices.Equal(x.pulled(), both[1:]) && taps(both[0]) == 0 })
+	waitFor(t, "its publisher is told", func() bool {
+		origin.mu.Lock()
+		defer origin.mu.Unlock()
+		return origin.tracks[both[0]].off && !origin.tracks[both[1]].off
+	})
+	far.SetDisplay("sub-"+subs[2].name, large)
+	waitFor(t, "it is wanted again", func() bool {
+		origin.mu.Lock()
+		defer origin.mu.Unlock()
+		return !origin.tracks[both[0]].off && slices.Equal(x.pulled(), both)
+	})
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.pulls[both[0]] != 2 || x.pulls[both[1]] != 1 {
+		t.Errorf("pulled %v times", x.pulls)
+	}
+}

@@ -1,6 +1,8 @@
 package rtc
 
 import (
+	"sync"
+
 	"portico/edge/sfu"
 	"portico/shared/conference"
 	"portico/shared/layout"
@@ -38,6 +40,8 @@ type Tap struct {
 	out    *sfu.Subscription
 	worker *worker
 
+	feeding sync.Mutex // held while it is given sources, from when it is known which; before the Engine's mu
+
 	// The Engine's mu guards these.
 	tracks  []*published
 	display conference.Resolution // 0: the largest picture there is
@@ -59,12 +63,14 @@ type tapState struct {
 // OpenTap begins to take a track, video with a key frame. Of the tracks named those that are there, and are of the first one's form, are
 // taken. Its owner calls Close; so does the Engine when it closes. It fails with ErrNoSuchTrack or ErrClosed.
 func (e *Engine) OpenTap(spec TapSpec) (*Tap, error) {
+	t := &Tap{engine: e, spec: spec, active: true, display: spec.Display}
+	t.feeding.Lock()
+	defer t.feeding.Unlock()
 	e.mu.Lock()
 	if e.closed {
 		e.mu.Unlock()
 		return nil, ErrClosed
 	}
-	t := &Tap{engine: e, spec: spec, active: true, display: spec.Display}
 	for _, id := range spec.Tracks {
 		if p := e.tracks[id]; p != nil && !(spec.Local && p.remote != nil) && (len(t.tracks) == 0 || p.line == t.tracks[0].line && p.format == t.tracks[0].format) {
 			t.tracks = append(t.tracks, p)
@@ -119,8 +125,10 @@ func (t *Tap) sizeOf(e *sfu.Encoding) (width, height int) {
 	return e.Size()
 }
 
-// refeed gives the tap the sources that it has at the moment.
+// refeed gives the tap the sources that it has at the moment. As with m-lines the last one to look is the last one to act.
 func (t *Tap) refeed() {
+	t.feeding.Lock()
+	defer t.feeding.Unlock()
 	e := t.engine
 	e.mu.Lock()
 	if t.closed {

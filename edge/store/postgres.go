@@ -90,7 +90,7 @@ func (s *sqlStore) begin(ctx context.Context) error {
 // Classes and codes of PostgreSQL's errors (its manual, appendix A).
 var (
 	awayCodes      = []string{"57P01", "57P02", "57P03", "57P05", "53300", "25006"} // stopping, crashed, starting, idle for too long, too many clients, a replica
-	transientCodes = []string{"40001", "40P01", "23505", "42P07"}                   // others were quicker; the last two only happen to who makes tables
+	transientCodes = []string{"40001", "40P01", "23505", "42P07", "42710"}          // others were quicker; the last three only happen to who makes tables
 )
 
 func code(err error) string {

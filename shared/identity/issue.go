@@ -114,6 +114,9 @@ func Issue(dir, name, role string, replace bool) (Files, error) {
 	if err != nil {
 		return Files{}, err
 	}
+	if role == Relay {
+		secret = secret.ForRelays()
+	}
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return Files{}, err
 	}

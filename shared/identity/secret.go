@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// Secret is what all nodes of a cluster know and nobody else: the keys that they have in common are derived from it (HKDF with SHA-256,
+// Secret is what all edges of a cluster know and nobody else, or what relays know too (ForRelays): the keys that they have in common are derived from it (HKDF with SHA-256,
 // RFC 5869), so that none of them has to be set. It proves nothing about a node: that is what certificates are for.
 type Secret []byte
 
@@ -50,5 +50,9 @@ func (s Secret) Derive(purpose string, n int) []byte {
 	return key
 }
 
-// TURN is the secret with which edges make credentials for relays where the settings name none.
+// ForRelays is the part of an edge's Secret that relays have, as theirs: with it they gossip and check TURN credentials. Nothing that edges
+// alone do follows from it: a relay decodes what strangers send, and whoever breaks into one must not be able to make tokens.
+func (s Secret) ForRelays() Secret { return s.Derive("secret of relays", secretSize) }
+
+// TURN, of a relay's Secret, is the secret with which edges make credentials for relays where the settings name none.
 func (s Secret) TURN() string { return base64.StdEncoding.EncodeToString(s.Derive("turn secret", 32)) }

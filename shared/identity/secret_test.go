@@ -91,3 +91,24 @@ func TestDerive(t *testing.T) {
 }
 
 var golden = []byte{0x43, 0xd4, 0x27, 0xa7}
+
+// TestRelaysKnowLess: what relays are given is not the edges' secret, and the same for all of them.
+func TestRelaysKnowLess(t *testing.T) {
+	dir := t.TempDir()
+	if err := Init(dir); err != nil {
+		t.Fatal(err)
+	}
+	secrets := map[string]Secret{}
+	for name, role := range map[string]string{"e1": Edge, "r1": Relay, "r2": Relay} {
+		f, err := Issue(dir, name, role, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if secrets[name], err = LoadSecret(f.SecretFile()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !bytes.Equal(secrets["r1"], secrets["r2"]) || !bytes.Equal(secrets["r1"], secrets["e1"].ForRelays()) || bytes.Equal(secrets["r1"], secrets["e1"]) {
+		t.Error("a relay's secret is not what edges derive for relays")
+	}
+}

@@ -15,6 +15,7 @@ import (
 
 // Call is a conversation of two nodes on a Link. All methods are safe for concurrent use.
 type Call struct {
+	link   *Link
 	stream *quic.Stream
 	ctx    context.Context // of the stream: ends when this side cannot send any more
 	writer chan struct{}   // holds an element while somebody sends
@@ -26,8 +27,8 @@ type Call struct {
 	closed bool
 }
 
-func newCall(s *quic.Stream) *Call {
-	return &Call{stream: s, ctx: s.Context(), writer: make(chan struct{}, 1), reader: make(chan struct{}, 1), head: make([]byte, 0, 4)}
+func newCall(l *Link, s *quic.Stream) *Call {
+	return &Call{link: l, stream: s, ctx: s.Context(), writer: make(chan struct{}, 1), reader: make(chan struct{}, 1), head: make([]byte, 0, 4)}
 }
 
 // Call opens a Call. The peer hears of it with the first message. It waits while there are too many (Options.MaxCalls of the peer);
@@ -37,7 +38,7 @@ func (l *Link) Call(ctx context.Context) (*Call, error) {
 	if err != nil {
 		return nil, l.callErr(ctx, err)
 	}
-	return newCall(s), nil
+	return newCall(l, s), nil
 }
 
 // Accept waits for a Call that the peer opens.
@@ -46,7 +47,7 @@ func (l *Link) Accept(ctx context.Context) (*Call, error) {
 	if err != nil {
 		return nil, l.callErr(ctx, err)
 	}
-	return newCall(s), nil
+	return newCall(l, s), nil
 }
 
 func (l *Link) callErr(ctx context.Context, err error) error {
@@ -58,6 +59,9 @@ func (l *Link) callErr(ctx context.Context, err error) error {
 	}
 	return explain(err)
 }
+
+// Link is the Link that it is on.
+func (c *Call) Link() *Link { return c.link }
 
 // Done is closed when the Call has ended: closed by one of the two, or with the Link. What the peer had sent before it closed the Call
 // can still be received.

@@ -153,7 +153,9 @@ func transport2err(e *quic.TransportError) error {
 	case e.Remote && e.ErrorCode == quic.ApplicationErrorErrorCode:
 		return fmt.Errorf("%w by the peer, before the handshake was over", ErrClosed)
 	case e.Remote && e.ErrorCode == badCertificate:
-		return fmt.Errorf("%w by the peer: %w", ErrRefused, &certError{"it takes our certificate for one of another cluster, or for expired"})
+		return fmt.Errorf("%w by the peer: %w", ErrRefused, &certError{
+			"it takes our certificate for one of another cluster, or for expired: bring this node what portico cluster issue makes there",
+		})
 	case e.Remote && e.ErrorCode >= cryptoError && e.ErrorCode < alertsEnd:
 		return fmt.Errorf("%w by the peer: %s", ErrRefused, e.ErrorCode)
 	case errors.Is(e, identity.ErrForeign), errors.Is(e, identity.ErrExpired), errors.Is(e, identity.ErrNoNode):

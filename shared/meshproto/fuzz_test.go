@@ -42,8 +42,8 @@ func FuzzRoom(f *testing.F) {
 		parts, _ := EncodeRoom(m)
 		f.Add(parts[0], parts[0])
 	}
-	f.Add([]byte(`{"delta":{"epoch":{"number":1,"home":{"id":"a","boot":1}},"from":0,"to":9,"put":[{"kind":"mix","id":"m","owner":"a"}]},"more":true}`),
-		[]byte(`{"delta":{"epoch":{"number":1,"home":{"id":"a","boot":1}},"from":0,"to":9,"removed":[{"kind":"mix","id":"m","owner":"a"}]}}`))
+	const part = `{"delta":{"epoch":{"number":1,"home":{"id":"a","boot":1}},"from":0,"to":9,`
+	f.Add([]byte(part+`"put":[{"kind":"mix","id":"m","owner":"a"}]},"more":true}`), []byte(part+`"removed":[{"kind":"mix","id":"m","owner":"a"}]}}`))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		var r RoomReader
 		copied, index := roster.NewCopy(), roster.NewIndex(epoch(1), roster.Config{}, 0)

@@ -70,14 +70,17 @@ func sampleRoom() []RoomMessage {
 	return []RoomMessage{
 		{Enrol: &Enrol{Room: "R", Epoch: epoch(3), Life: 4, Position: roster.Position{Epoch: epoch(2), Seq: 9}}},
 		{Enrolled: &Enrolled{Hearsay: true}},
-		{Hearsay: &roster.Hearsay{Position: roster.Position{Epoch: epoch(2), Seq: 9}, Entries: []roster.Entry{entry("p", 3)}, Gone: []roster.Gone{gone}}},
+		{Hearsay: &roster.Hearsay{
+			Position: roster.Position{Epoch: epoch(2), Seq: 9}, Entries: []roster.Entry{entry("p", 3)}, Gone: []roster.Gone{gone},
+		}},
 		{Update: &roster.Update{Owner: "edge-2", Life: 4, To: 5, Full: true, Put: []roster.Entry{entry("p", 3), entry("q", 1)}}},
 		{Update: &roster.Update{Owner: "edge-2", Life: 4, From: 5, To: 7, Put: []roster.Entry{entry("p", 2)}, Removed: []roster.Gone{gone}}},
 		{Delta: &roster.Delta{Epoch: epoch(3), From: 5, To: 7, Put: []roster.Entry{entry("p", 2)}, Removed: []roster.Gone{gone}}},
 		{Delta: &roster.Delta{Epoch: epoch(3), Full: true}},
 		{Delta: &roster.Delta{Epoch: epoch(3), To: 9, Full: true, Put: []roster.Entry{entry("p", 2)}, Removed: []roster.Gone{gone}}},
 		{Outdone: []roster.Gone{gone}}, {NeedFull: &NeedFull{}}, {Stale: &Stale{Standing: epoch(4)}}, {Stale: &Stale{}}, {Withdraw: &Withdraw{}},
-		{Note: &Note{Origin: "edge-2", Life: 4, Number: 1, To: "p", Body: []byte("hello")}}, {Noted: &Noted{Origin: "edge-2", Life: 4, Number: 1}},
+		{Note: &Note{Origin: "edge-2", Life: 4, Number: 1, To: "p", Body: []byte("hello")}},
+		{Noted: &Noted{Origin: "edge-2", Life: 4, Number: 1}},
 	}
 }
 
@@ -109,7 +112,8 @@ func TestRoom(t *testing.T) {
 		`{"delta":{"epoch":{"number":1,"home":{"id":"a"}},"from":1,"to":1,"full":true}}`,
 		`{"outdone":[{"kind":"mix","id":"m","generation":1}]}`, `{"stale":{"standing":{"number":1}}}`,
 		`{"note":{"origin":"a","life":1,"number":0}}`, `{"note":{"origin":"","life":1,"number":1}}`, `{"noted":{"origin":"a"}}`,
-		`{"withdraw":{},"needFull":{}}`, `{"withdraw":{},"more":true}`, `{"delta":{"epoch":{"number":1,"home":{"id":"a"}},"from":0,"to":0},"more":true}`,
+		`{"withdraw":{},"needFull":{}}`, `{"withdraw":{},"more":true}`,
+		`{"delta":{"epoch":{"number":1,"home":{"id":"a"}},"from":0,"to":0},"more":true}`,
 	} {
 		if m, _, err := new(RoomReader).Read([]byte(bad)); !errors.Is(err, ErrMessage) {
 			t.Errorf("%s: %v %+v", bad, err, m)
@@ -178,7 +182,9 @@ func sampleCommands() []Command {
 	key := participant("p")
 	return []Command{
 		{Number: 1, Room: "R", Epoch: epoch(2), Target: &key, Body: []byte("{}")}, {Number: 2, Room: "R", Find: true},
-		{Number: 3, Room: "R", Epoch: epoch(2), Admission: &roster.Admission{Participant: "p", Owner: "edge-2", Request: "x", Generation: 2, Resume: true, Token: "t", Created: 9}},
+		{Number: 3, Room: "R", Epoch: epoch(2), Admission: &roster.Admission{
+			Participant: "p", Owner: "edge-2", Request: "x", Generation: 2, Resume: true, Token: "t", Created: 9,
+		}},
 	}
 }
 
@@ -204,7 +210,8 @@ func TestCommands(t *testing.T) {
 		}
 	}
 	for _, r := range []Reply{
-		{Number: 1, Body: []byte("x")}, {Number: 1, Admitted: &roster.Admitted{Before: "edge-1"}}, {Number: 1, Refusal: RefusedStale, Standing: epoch(3)},
+		{Number: 1, Body: []byte("x")}, {Number: 1, Admitted: &roster.Admitted{Before: "edge-1"}},
+		{Number: 1, Refusal: RefusedStale, Standing: epoch(3)},
 		{Number: 1, Refusal: RefusedFailed, Text: "no"},
 	} {
 		b, err := EncodeReply(r)
@@ -218,7 +225,10 @@ func TestCommands(t *testing.T) {
 	if r, err := DecodeReply([]byte(`{"number":1,"refusal":"a new one"}`)); err != nil || r.Refusal != RefusedFailed {
 		t.Error(r, err)
 	}
-	for _, bad := range []string{`{"refusal":"full","body":"eA=="}`, `{"standing":{"number":1}}`, `{"admitted":{"before":"` + strings.Repeat("b", MaxName+1) + `"}}`, `x`} {
+	long := strings.Repeat("b", MaxName+1)
+	for _, bad := range []string{
+		`{"refusal":"full","body":"eA=="}`, `{"standing":{"number":1}}`, `{"admitted":{"before":"` + long + `"}}`, `x`,
+	} {
 		if r, err := DecodeReply([]byte(bad)); !errors.Is(err, ErrMessage) {
 			t.Errorf("%s: %v %+v", bad, err, r)
 		}
@@ -234,7 +244,8 @@ func TestHello(t *testing.T) {
 	if h, err := DecodeHello(EncodeHello(ServiceRoom)); err != nil || h != (Hello{ServiceRoom, Version}) {
 		t.Error(h, err)
 	}
-	for _, bad := range []string{`{}`, `{"service":"room"}`, `{"service":"","version":1}`, `{"service":"` + strings.Repeat("s", MaxName+1) + `","version":1}`} {
+	long := strings.Repeat("s", MaxName+1)
+	for _, bad := range []string{`{}`, `{"service":"room"}`, `{"service":"","version":1}`, `{"service":"` + long + `","version":1}`} {
 		if h, err := DecodeHello([]byte(bad)); !errors.Is(err, ErrMessage) {
 			t.Error(bad, h, err)
 		}

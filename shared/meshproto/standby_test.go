@@ -37,12 +37,14 @@ func TestStandby(t *testing.T) {
 	}
 	const at = `"room":"R","epoch":{"number":1,"home":{"id":"a","boot":1}}`
 	for _, bad := range []string{
-		``, `{}`, `{` + at + `}`, `{` + at + `,"hold":{},"release":{}}`, `{"room":"R","hold":{}}`, `{"epoch":{"number":1,"home":{"id":"a","boot":1}},"hold":{}}`,
+		``, `{}`, `{` + at + `}`, `{` + at + `,"hold":{},"release":{}}`, `{"room":"R","hold":{}}`,
+		`{"epoch":{"number":1,"home":{"id":"a","boot":1}},"hold":{}}`,
 		`{` + at + `,"hold":{"region":"` + strings.Repeat("r", MaxName+1) + `"}}`, `{` + at + `,"held":{}}`, `{` + at + `,"recalled":{}}`,
 		`{` + at + `,"held":{"life":1,"position":{"epoch":{"number":1}}}}`, `{` + at + `,"uses":{"from":2,"to":1}}`,
 		`{` + at + `,"uses":{"from":0,"to":1,"list":[{"request":"r"}]}}`,
 		`{` + at + `,"uses":{"from":0,"to":1,"list":[` + strings.Repeat(`{"token":"t"},`, MaxUses) + `{"token":"t"}]}}`,
-		`{` + at + `,"part":{}}`, `{` + at + `,"part":{"withdraw":{}}}`, `{` + at + `,"part":{"update":{"owner":"a","life":1,"from":0,"to":1,"full":true}}}`,
+		`{` + at + `,"part":{}}`, `{` + at + `,"part":{"withdraw":{}}}`,
+		`{` + at + `,"part":{"update":{"owner":"a","life":1,"from":0,"to":1,"full":true}}}`,
 		`{` + at + `,"part":{"delta":{"from":0,"to":1}}}`,
 	} {
 		if m, _, err := new(StandbyReader).Read([]byte(bad)); !errors.Is(err, ErrMessage) {
@@ -75,7 +77,8 @@ func TestStandbyInParts(t *testing.T) {
 	}
 	// Nothing comes between the parts, of another room least of all.
 	other, _ := EncodeStandby(Standby{Room: "S", Epoch: epoch(3), Delta: d})
-	for _, between := range [][]byte{other[1], []byte(`{"room":"R","epoch":{"number":3,"home":{"id":"edge-1","boot":7}},"hold":{}}`)} {
+	hold, _ := EncodeStandby(Standby{Room: "R", Epoch: epoch(3), Hold: &Hold{}})
+	for _, between := range [][]byte{other[1], hold[0]} {
 		r = StandbyReader{}
 		if _, _, err := r.Read(parts[0]); err != nil {
 			t.Fatal(err)
@@ -92,8 +95,10 @@ func FuzzStandby(f *testing.F) {
 		parts, _ := EncodeStandby(m)
 		f.Add(parts[0], parts[0])
 	}
-	f.Add([]byte(`{"room":"R","epoch":{"number":1,"home":{"id":"a","boot":1}},"part":{"delta":{"epoch":{"number":1,"home":{"id":"a","boot":1}},"from":0,`+
-		`"to":9,"put":[{"kind":"mix","id":"m","owner":"a"}]},"more":true}}`), []byte(`{"room":"R","epoch":{"number":1,"home":{"id":"a","boot":1}},"recall":{}}`))
+	const epoch1 = `"epoch":{"number":1,"home":{"id":"a","boot":1}}`
+	const mix = `{"kind":"mix","id":"m","owner":"a"}`
+	f.Add([]byte(`{"room":"R",`+epoch1+`,"part":{"delta":{`+epoch1+`,"from":0,"to":9,"put":[`+mix+`]},"more":true}}`),
+		[]byte(`{"room":"R",`+epoch1+`,"recall":{}}`))
 	f.Fuzz(func(t *testing.T, first, second []byte) {
 		var r StandbyReader
 		var register roster.Register

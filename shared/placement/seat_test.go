@@ -319,3 +319,119 @@ func TestForged(t *testing.T) {
 		}
 	}
 }
+
+// seated is a Seat that obeys home, with two more edges as its anchors.
+func seated(t *testing.T) (s *Seat, home Epoch, others []Edge) {
+	t.Helper()
+	edges := []Edge{{ID: "self", Boot: 1}, {ID: "home", Boot: 1}, {ID: "other", Boot: 1}, {ID: "third", Boot: 1}}
+	room := ""
+	for i := 0; room == ""; i++ { // one whose anchors are other and third
+		name := string(rune('a'+i%26)) + string(rune('a'+i/26%26)) + string(rune('a'+i/676))
+		if a := Anchors(name, edges); a[0] != "self" && a[1] != "self" && a[0] != "home" && a[1] != "home" {
+			room = name
+		}
+	}
+	s = NewSeat(Config{Room: room, Self: Name{"self", 1}})
+	home = Epoch{1, Name{"home", 1}}
+	s.Handle(View{Edges: edges}, 0)
+	s.Handle(Want{On: true}, 0)
+	s.Handle(Received{From: Name{"other", 1}, Message: Told{Standing: home, Alive: true}}, 0)
+	s.Handle(Received{From: home.Home, Message: Heartbeat{Epoch: home}}, 0)
+	if e, _ := s.Epoch(); e != home {
+		t.Fatal("it obeys", e)
+	}
+	return s, home, edges
+}
+
+// A home that gossip does not show yet is followed as soon as it does, on the word of the anchors.
+func TestMovedBeforeGossip(t *testing.T) {
+	s, home, edges := seated(t)
+	next := Epoch{2, Name{"late", 1}}
+	now := 10 * time.Millisecond
+	s.Handle(Lost{ID: "late"}, now) // a link of before: nobody says that it is healed
+	s.Handle(Received{From: home.Home, Message: Moved{Epoch: next}}, now)
+	if e, _ := s.Epoch(); !e.Zero() {
+		t.Error("it obeys", e)
+	}
+	s.Handle(View{Edges: append(edges, Edge{ID: "late", Boot: 1})}, now)
+	for range 40 {
+		if e, _ := s.Epoch(); e == next {
+			return
+		}
+		now += 100 * time.Millisecond
+		for _, e := range append([]Effect(nil), s.Handle(Tick{}, now)...) {
+			if ask, ok := e.(Send); ok {
+				if _, ok := ask.Message.(Ask); ok {
+					s.Handle(Received{From: Name{ask.To, 1}, Message: Told{Standing: next, Alive: true}}, now)
+				}
+			}
+		}
+	}
+	t.Error("it does not find the home")
+}
+
+// A node that finds all its links lost waits for a moment before it claims alone, and asks those whom it reaches again.
+func TestClaimsNotAtOnce(t *testing.T) {
+	s, home, _ := seated(t)
+	now := time.Second
+	for _, id := range []string{"other", "third", "home"} {
+		s.Handle(Lost{ID: id}, now)
+	}
+	if e, leads := s.Epoch(); !e.Zero() || leads {
+		t.Fatal("it claims at once")
+	}
+	for _, id := range []string{"home", "other", "third"} {
+		s.Handle(Healed{ID: id}, now+100*time.Millisecond)
+	}
+	var asked int
+	for range 10 {
+		now += 100 * time.Millisecond
+		for _, e := range append([]Effect(nil), s.Handle(Tick{}, now)...) {
+			send, ok := e.(Send)
+			if ask, is := send.Message.(Ask); ok && is && asked < 2 {
+				asked++
+				s.Handle(Received{From: Name{send.To, 1}, Message: Told{Standing: ask.Standing, Alive: true}}, now)
+			}
+		}
+	}
+	if e, _ := s.Epoch(); e != home || asked == 0 {
+		t.Errorf("at %v, %d anchors asked", e, asked)
+	}
+	// With nobody there it goes on alone, a little later.
+	s, _, _ = seated(t)
+	now = time.Second
+	for _, id := range []string{"other", "third", "home"} {
+		s.Handle(Lost{ID: id}, now)
+	}
+	for end := now + 2*time.Second; now < end; now += 100 * time.Millisecond {
+		s.Handle(Tick{}, now)
+	}
+	if _, leads := s.Epoch(); !leads {
+		t.Error("a part of one has no home")
+	}
+}
+
+// A home that says itself that it is none is taken at its word, whatever the anchors have heard.
+func TestRefusedByItself(t *testing.T) {
+	s, home, _ := seated(t)
+	claims := false
+	var handle func(e Event, now time.Duration)
+	handle = func(e Event, now time.Duration) {
+		for _, e := range append([]Effect(nil), s.Handle(e, now)...) {
+			send, _ := e.(Send)
+			switch send.Message.(type) {
+			case Ask:
+				handle(Received{From: Name{send.To, 1}, Message: Told{Standing: home, Alive: true}}, now)
+			case Summon, Claim:
+				claims = true
+			}
+		}
+	}
+	handle(Received{From: home.Home, Message: Refused{Epoch: home, Standing: home}}, 0)
+	for i := range 20 {
+		handle(Tick{}, time.Duration(i)*100*time.Millisecond)
+	}
+	if !claims {
+		t.Error("it waits for a home that is none")
+	}
+}

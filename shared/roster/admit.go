@@ -33,7 +33,8 @@ type reservation struct {
 
 // Admit gives a participant its place, which nobody sees before the owner announces it. limit is how many participants the room may
 // have; below 0 there is none. It fails with ErrRoomFull, with ErrTaken when the id is there, and of a resumption with
-// ErrUnknownParticipant, with ErrReplayed when the generation is not above all others, and with ErrNotYet while the home is so new that
+// ErrUnknownParticipant, with ErrReplayed when the generation is not above all others but those that the owner itself has been promised, and
+// with ErrNotYet while the home is so new that
 // the participant may be unknown only to it.
 func (x *Index) Admit(a Admission, limit int, now time.Duration) (Admitted, error) {
 	if a.Participant == "" || len(a.Participant) > MaxID || a.Owner == "" || len(a.Owner) > MaxID || len(a.Request) > MaxID {
@@ -50,6 +51,11 @@ func (x *Index) Admit(a Admission, limit int, now time.Duration) (Admitted, erro
 	next := reservation{owner: a.Owner, request: a.Request, generation: a.Generation, resume: a.Resume, until: now + x.cfg.Reserve}
 	key := Key{Participant, a.Participant}
 	standing := x.entries[key]
+	if r != nil && a.Resume && r.resume && r.owner == a.Owner && r.generation == a.Generation {
+		next.answer = r.answer // the same takeover once more: the attempt before came to nothing
+		x.reserved[a.Participant] = &next
+		return next.answer, nil
+	}
 	switch {
 	case a.Resume && standing != nil:
 		if a.Generation <= standing.Generation || r != nil && a.Generation <= r.generation {
@@ -76,6 +82,15 @@ func (x *Index) Admit(a Admission, limit int, now time.Duration) (Admitted, erro
 	}
 	x.reserved[a.Participant] = &next
 	return next.answer, nil
+}
+
+// forgo ends the reservations of an edge that is gone.
+func (x *Index) forgo(owner string) {
+	for id, r := range x.reserved {
+		if r.owner == owner {
+			delete(x.reserved, id)
+		}
+	}
 }
 
 // dead tells that an entry of this generation could not stand any more.

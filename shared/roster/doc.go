@@ -31,4 +31,9 @@
 // themselves have not announced. So a follower sends Hearsay and its own full Update before it takes the first Delta of a new epoch:
 // then that Delta lacks nothing that is still there, and the Copy finds no difference. The same makes one directory of two when a
 // partition ends. Entries whose owners can be reached and do not announce them are dropped after Config.Confirm.
+//
+// # Tokens
+//
+// A Register remembers which tokens were used in the room, by number, so that the home can tell another edge, which tells the next home.
+// Whether a token may be used is for whoever runs the Index to say.
 package roster

@@ -91,7 +91,8 @@ type Holder struct {
 func NewIndex(epoch placement.Epoch, cfg Config, now time.Duration) *Index {
 	cfg.setDefaults()
 	return &Index{
-		cfg: cfg, epoch: epoch, began: now, expired: now, entries: map[Key]*Entry{}, owners: map[string]*owner{}, reserved: map[string]*reservation{},
+		cfg: cfg, epoch: epoch, began: now, expired: now,
+		entries: map[Key]*Entry{}, owners: map[string]*owner{}, reserved: map[string]*reservation{},
 		log: history[Gone]{limit: indexLog}, gone: newGraves(indexGraves),
 	}
 }

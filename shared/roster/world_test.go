@@ -110,7 +110,10 @@ func (d *deliveries) Pop() any {
 const tickEvery = 200 * time.Millisecond
 
 func newWorld(seed uint64, count int, b bend) *world {
-	w := &world{rng: rand.New(rand.NewPCG(seed, 0x726f73)), side: map[int]int{}, clients: map[string]*client{}, top: map[Key]Gone{}, bend: b, delay: 20 * time.Millisecond}
+	w := &world{
+		rng: rand.New(rand.NewPCG(seed, 0x726f73)), bend: b, delay: 20 * time.Millisecond,
+		side: map[int]int{}, clients: map[string]*client{}, top: map[Key]Gone{},
+	}
 	for i := range count {
 		n := &node{i: i, id: fmt.Sprint("edge-", i)}
 		w.nodes = append(w.nodes, n)
@@ -389,7 +392,8 @@ func (w *world) apply(n *node, d Delta) {
 	}
 	for _, c := range changes {
 		was := n.seen[c.key()]
-		if (was == nil) != (c.Was == nil) || was != nil && !same(was, c.Was) || c.Was == nil && c.Now == nil || c.Was != nil && c.Now != nil && same(c.Was, c.Now) {
+		right := (was == nil) == (c.Was == nil) && (was == nil || same(was, c.Was))
+		if !right || c.Was == nil && c.Now == nil || c.Was != nil && c.Now != nil && same(c.Was, c.Now) {
 			w.fault("difference: %s has %+v and is told %+v", n.id, was, c)
 		}
 		if c.Now == nil {

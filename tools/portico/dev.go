@@ -200,7 +200,8 @@ func (b *devBuilder) startRelay(ctx context.Context) error {
 	cfg := relayconfig.Dev(b.secret, ipv4(b.addrs)...)
 	cfg.Identity, cfg.Link.Listen = b.ids[len(b.ids)-1], "127.0.0.1:0"
 	cfg.TURN.UDP, cfg.TURN.TCP, cfg.TURN.TLS, cfg.Admin.Listen = b.o.turn, b.o.turn, "", b.o.admin
-	if cfg.Secret = b.cluster; b.cluster != nil {
+	if b.cluster != nil {
+		cfg.Secret = b.cluster.ForRelays()
 		cfg.Cluster.Listen, cfg.Cluster.Profile, cfg.Cluster.DrainTimeout = "127.0.0.1:0", devProfile, 0
 	}
 	r, err := relay.New(cfg, b.log.With("node", "relay"))

@@ -10,7 +10,8 @@
 //
 //   - of package placement: View, Lost, Healed, Drain, Tick, and Received for the messages of other seats;
 //   - of the part of the room on this node: Enter, Put, Remove, Note, Sync, and Wish, which says that somebody waits for the home;
-//   - of the calls of the service "room" (meshproto): Called and Heard at the home, Heard at the follower, Ended at both.
+//   - of the calls of the service "room" (meshproto): Called and Heard at the home, Heard at the follower, Ended at both;
+//   - of homes and standbys (meshproto.Standby): Posted, for each Post of another node.
 //
 // Commands and admissions are calls of their own. Whoever gets one asks Command, or Admit, and answers.
 //
@@ -28,4 +29,26 @@
 // A note goes to the home, from there to those it concerns, is acknowledged by each (Noted), and then to its origin. Until then the
 // origin keeps it, and sends it again to the next home. Whoever receives one counts the notes of each origin, so that none is
 // delivered twice. A node that could not be reached for longer than two leases misses what was said meanwhile.
+//
+// # The standby
+//
+// What only the home knows would be lost with it: the participants of a room that is on one edge alone, and which tokens were used. So
+// with Config.Standby the home keeps one other edge informed, which takes no part in the room. It holds the Copy and the register of uses
+// (Use), and says after each message how far it is. Nothing is said while nothing happens.
+//
+//   - The home chooses (standby.go): an edge of another region, because a region is what fails at once; then one that follows the room
+//     anyway, which needs the register alone; then an anchor, because whoever looks for the home asks the anchors. A few milliseconds
+//     more of delay are no matter: nobody waits for the standby. What the home was told in its last moments, less than one way to the
+//     standby before it died, may be lost.
+//   - It is another one when the standby is lost, leaves, drains or does not answer, or when a better one comes; the one before is
+//     released once the new one has everything.
+//   - A new home whose claim is not the first of the room asks all edges what they know (Recall), the dead home's standby among them,
+//     and tells and admits nobody before they have answered, or for Timing.Wait twice at the most. Hence a room is not filled beyond its
+//     limit, and no token is used again, because the home has changed. Somebody who resumes waits longer (roster.Config.Confirm).
+//   - When somebody asks an anchor that is the standby for a home that is gone, it claims the room itself if it is in the room's
+//     region: then nothing has to be asked. It does so only when asked. Whoever claimed because its home is out of reach would take
+//     rooms away from those on the other side of a broken link.
+//   - A standby whose home is gone keeps what it knows for the grace time and some more, then forgets it (keeper.go). Now and then it
+//     asks its home whether it is the standby still.
+//   - A home stays in office as long as there are participants, be they those of a lost edge.
 package directory

@@ -40,6 +40,11 @@ type (
 		Session uint64
 		Message meshproto.RoomMessage
 	}
+	// Posted is a message of a Post.
+	Posted struct {
+		From    string
+		Message meshproto.Standby
+	}
 	// Ended is the end of a call which was not HungUp: by the other side, with the link, or because it could not be opened.
 	Ended struct{ Session uint64 }
 )
@@ -53,6 +58,14 @@ type (
 		To      string
 		Message placement.Message
 	}
+	// Post sends a message to the Room of another node, or to Stranger where there is none. It may get lost; to one node they come in
+	// order.
+	Post struct {
+		To      string
+		Message meshproto.Standby
+	}
+	// Used says that tokens were used elsewhere in the room, before this node knew of it.
+	Used struct{ Uses []roster.Use }
 	// Dial opens a call of the service room to a node.
 	Dial struct {
 		Session uint64

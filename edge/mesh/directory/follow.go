@@ -176,7 +176,9 @@ func (r *Room) withdraw() {
 	}
 	r.hangUp()
 	r.epoch = placement.Epoch{}
-	r.clear()
+	if r.keeping.epoch.Zero() {
+		r.clear()
+	}
 }
 
 // clear forgets the directory.
@@ -225,6 +227,9 @@ func (r *Room) Due() time.Duration {
 	case !r.epoch.Zero() && r.session == 0:
 		due = min(due, r.redial)
 	}
+	if !r.keeping.epoch.Zero() && !r.leads {
+		due = min(due, r.keepDue())
+	}
 	if r.following {
 		due = min(due, r.wanted+2*r.cfg.Timing.Beat)
 	}
@@ -233,7 +238,7 @@ func (r *Room) Due() time.Duration {
 
 // Forgettable tells that the Room can be dropped: it has not been of use for keep.
 func (r *Room) Forgettable(now, keep time.Duration) bool {
-	return !r.entered && !r.leads && r.session == 0 && len(r.sessions) == 0 && r.seat.Forgettable(now, keep)
+	return !r.entered && !r.leads && r.keeping.epoch.Zero() && r.session == 0 && len(r.sessions) == 0 && r.seat.Forgettable(now, keep)
 }
 
 // State tells of a Room for those who look at the cluster.
@@ -244,6 +249,8 @@ type State struct {
 	Anchors   []string
 	Region    string
 	Followers []string // at the home
+	Standby   string   // at the home: who keeps what it knows; empty while nobody has all of it
+	Keeps     bool     // this node is the standby
 	Entries   int
 	Own       int
 	Notes     int // of this node, on their way
@@ -253,12 +260,15 @@ type State struct {
 func (r *Room) State(now time.Duration) State {
 	s := State{
 		Leads: r.leads, Region: r.cfg.Region, Anchors: slices.Clone(r.seat.Anchors()), Entries: r.copy.Len(), Own: r.own.Len(),
-		Notes: len(r.notes.mine),
+		Notes: len(r.notes.mine), Keeps: !r.keeping.epoch.Zero(),
 	}
 	s.Home, s.Alive = r.seat.Standing(now)
 	if r.leads {
 		s.Followers = r.audience()
 		s.Entries = r.index.Len()
+		if r.covered() {
+			s.Standby = r.home.second.id
+		}
 	}
 	return s
 }

@@ -46,6 +46,7 @@ func (r *Room) lead(e placement.Epoch) {
 			r.followers[id] = &follower{id: id, since: r.now}
 		}
 	}
+	r.takeOffice(e)
 	clear(r.notes.origins)
 	for _, n := range slices.Clone(r.notes.mine) {
 		r.route(&n)
@@ -81,7 +82,7 @@ func (r *Room) absent() {
 
 // look is what a home does from time to time.
 func (r *Room) look() {
-	if r.settle > 0 && (r.now >= r.settle || len(r.expected()) == 0) {
+	if r.settle > 0 && (r.now >= r.settle || len(r.home.recall) == 0 && len(r.expected()) == 0) {
 		r.settle = 0
 	}
 	if r.now < r.beat {
@@ -108,6 +109,7 @@ func (r *Room) look() {
 func (r *Room) resign(to placement.Epoch) {
 	if to.Zero() {
 		r.dismiss(meshproto.Stale{Standing: r.epoch})
+		r.over()
 		r.epoch, r.leads = placement.Epoch{}, false
 		r.clear()
 		r.effect(Over{})
@@ -137,6 +139,9 @@ func (r *Room) stepDown(to placement.Epoch) {
 		r.publish() // its Copy tells the next home, and its followers have no less
 	}
 	r.dismiss(meshproto.Stale{Standing: to})
+	if r.cfg.Standby && !to.Zero() && to.Home.ID != r.cfg.Self.ID {
+		r.tellUses(to) // it may be in office already, and not ask
+	}
 	r.index = nil
 	r.epoch, r.leads = placement.Epoch{}, false
 	r.lead1(false)
@@ -246,7 +251,7 @@ func (r *Room) update(f *follower, u *roster.Update) {
 	}
 	f.outdone = append(f.outdone, answer.Outdone...)
 	if !f.ready {
-		f.ready = true
+		f.ready, r.home.choose = true, true
 		r.repeat(f)
 	}
 }
@@ -258,6 +263,7 @@ func (r *Room) drop(f *follower) {
 	}
 	if r.followers[f.id] == f {
 		delete(r.followers, f.id)
+		r.home.choose = true
 		r.spare(f.id)
 	}
 }

@@ -29,6 +29,8 @@ type Config struct {
 	Self   placement.Name
 	Timing placement.Timing // zero: the default
 	Roster roster.Config
+	// Standby has a home keep another edge informed, and ask others before it begins. All nodes of a cluster have it, or none.
+	Standby bool
 }
 
 // Room is one node's part in the directory of one room. Make it with New. It belongs to one goroutine.
@@ -70,6 +72,14 @@ type Room struct {
 	beat      time.Duration // when it next looks after the absent
 
 	notes notes
+
+	// What outlives the home: standby.go and keeper.go.
+	draining bool
+	before   placement.Epoch // the highest that was known after the last event
+	uses     roster.Register // at the home and its standby
+	oldest   int64           // tokens created before, in Unix seconds, cannot be used any more
+	home     home
+	keeping  keeping
 }
 
 // syncing is a Sync that waits for the answer to an Enrol.
@@ -116,6 +126,8 @@ func (r *Room) Handle(event Event, now time.Duration) []Effect {
 		r.called(e)
 	case Heard:
 		r.heard(e)
+	case Posted:
+		r.posted(e)
 	case Ended:
 		r.ended(e.Session)
 	}
@@ -150,7 +162,14 @@ func (r *Room) finish() {
 	} else {
 		r.dial()
 	}
+	if !r.keeping.epoch.Zero() && !r.leads {
+		r.keep()
+	}
 	r.flush()
+	if r.leads {
+		r.attend()
+	}
+	r.before, _ = r.seat.Standing(r.now)
 }
 
 func (r *Room) effect(e Effect) { r.out = append(r.out, e) }
@@ -169,9 +188,10 @@ func (r *Room) placement(event placement.Event) {
 				delete(r.gone, id)
 			}
 		}
-		r.beat = 0
+		r.beat, r.home.choose = 0, true
 	case placement.Lost:
-		r.gone[e.ID] = true
+		r.gone[e.ID], r.home.choose = true, true
+		delete(r.home.recall, e.ID)
 		if r.index != nil {
 			r.index.Lost(e.ID, r.now)
 		}
@@ -182,8 +202,14 @@ func (r *Room) placement(event placement.Event) {
 		}
 	case placement.Healed:
 		delete(r.gone, e.ID)
-		r.beat = 0
+		r.beat, r.home.choose = 0, true
 		r.redial = 0
+	case placement.Drain:
+		r.draining = e.On
+	case placement.Received:
+		if _, asks := e.Message.(placement.Ask); asks {
+			r.stepIn()
+		}
 	}
 	r.carry(r.seat.Handle(event, r.now))
 }
@@ -211,6 +237,9 @@ func (r *Room) want() {
 	linger := 2 * r.cfg.Timing.Beat
 	if r.entered && (r.own.Len() > 0 || r.wishes > 0 || len(r.notes.mine) > 0) {
 		r.wanted = r.now
+	}
+	if r.leads && r.cfg.Standby && r.index.Participants() > 0 {
+		r.wanted = r.now // those of an edge that was lost may resume
 	}
 	want := r.now-r.wanted < linger
 	if want == r.following {

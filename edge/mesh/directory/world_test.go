@@ -21,6 +21,9 @@ type world struct {
 	order int
 	delay time.Duration
 	dead  time.Duration // of silence until a link is lost
+	posts int           // that were sent
+	lossy bool          // every other one gets lost
+	mute  string        // whose get lost
 }
 
 // edge is one node, with its part of the room.
@@ -35,6 +38,7 @@ type edge struct {
 	calls  map[uint64]*line
 	last   uint64
 	tick   time.Duration
+	ticks  int
 
 	// The part.
 	entered   bool
@@ -44,6 +48,7 @@ type edge struct {
 	notes     []string
 	moved     []roster.Key
 	synced    int
+	used      map[string]bool // tokens, of other homes
 	leadTimes []time.Duration
 	over      int
 }
@@ -93,10 +98,18 @@ func (w *world) start(name string) *edge {
 	e := w.edges[name]
 	*e = edge{
 		w: w, name: placement.Name{ID: name, Boot: e.name.Boot + 1}, up: true, calls: map[uint64]*line{}, roster: map[roster.Key]string{},
-		tick: placement.Never,
+		tick: placement.Never, used: map[string]bool{},
 	}
-	e.room = New(Config{Room: "room", Self: e.name})
+	e.room = New(Config{Room: "room", Self: e.name, Region: "west", Standby: true})
 	return e
+}
+
+// region is where an edge is: small letters in the west, capitals in the east.
+func (w *world) region(name string) string {
+	if name < "a" {
+		return "east"
+	}
+	return "west"
 }
 
 func (w *world) at(after time.Duration, do func()) {
@@ -120,7 +133,7 @@ func (w *world) views() {
 		var list []placement.Edge
 		for _, other := range w.names() {
 			if o := w.edges[other]; w.joined(e, o) {
-				list = append(list, placement.Edge{ID: other, Boot: o.name.Boot, Weight: 1, Draining: o.drains})
+				list = append(list, placement.Edge{ID: other, Boot: o.name.Boot, Weight: 1, Draining: o.drains, Region: w.region(other)})
 			}
 		}
 		e.handle(placement.View{Edges: list})
@@ -145,6 +158,7 @@ func (w *world) run(d time.Duration) {
 			h.do()
 		case who != nil:
 			w.now = max(w.now, next)
+			who.ticks++
 			who.handle(placement.Tick{})
 		default:
 			w.now = end
@@ -267,6 +281,17 @@ func (e *edge) carry(effects []Effect) {
 				w.at(w.delay, func() {
 					w.deliver(to, life, func() Event { return placement.Received{From: e.name, Message: f.Message} })
 				})
+			}
+		case Post:
+			w.posts++
+			to := w.edges[f.To]
+			life := to.name.Boot
+			if (w.joined(e, to) || to.paused) && w.mute != e.name.ID && !(w.lossy && w.posts%2 == 0) {
+				w.at(w.delay, func() { w.deliver(to, life, func() Event { return Posted{e.name.ID, f.Message} }) })
+			}
+		case Used:
+			for _, u := range f.Uses {
+				e.used[u.Token] = true
 			}
 		case Dial:
 			e.dial(f)

@@ -35,6 +35,8 @@ const (
 // Server is a PostgreSQL server. Its methods fail the test rather than return errors; they may be called from any goroutine, one at a
 // time.
 type Server struct {
+	making sync.Mutex // of schemas
+
 	t        testing.TB
 	programs string // folder of initdb and postgres
 	dir      string // holds data, the socket and the password
@@ -91,6 +93,8 @@ func (s *Server) url(host string, parameters url.Values) string {
 // letters and digits.
 func (s *Server) Schema(name string) string {
 	s.t.Helper()
+	s.making.Lock() // PostgreSQL fails for one of two who make it at once
+	defer s.making.Unlock()
 	s.psql(`CREATE SCHEMA IF NOT EXISTS "` + name + `"`)
 	return s.url(net.JoinHostPort("127.0.0.1", strconv.Itoa(s.port)), url.Values{"search_path": {name}})
 }

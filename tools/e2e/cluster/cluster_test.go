@@ -207,7 +207,7 @@ func (c *cluster) manage() {
 		c.keys, err = store.ClusterKeys(c.t.Context(), db, "token")
 		c.must(err)
 	} else {
-		secret, err := identity.LoadSecret(c.relay.identity.SecretFile())
+		secret, err := identity.LoadSecret(c.edges[0].identity.SecretFile())
 		c.must(err)
 		c.keys = sharedtoken.Keys{Current: sharedtoken.KeyFromRandom([64]byte(secret.Derive("token key", 64)))}
 	}

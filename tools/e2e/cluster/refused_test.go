@@ -5,7 +5,6 @@ package cluster
 import (
 	"context"
 	"encoding/json"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -54,10 +53,9 @@ func (c *cluster) guest(name string, edges ...*edge) *netlab.Namespace {
 func (c *cluster) enter(from *netlab.Namespace, token string) (*client.Conference, error) {
 	ctx, cancel := context.WithTimeout(c.t.Context(), patience)
 	defer cancel()
+	there := wsconn.DialOptions{Platform: wsconn.Platform{DialContext: from.DialContext}}
 	return client.Join(ctx, token, client.Options{Dial: client.DialSocketIOBy(func(ctx context.Context, url string) (wsconn.Conn, error) {
-		return wsconn.Dial(ctx, url, wsconn.DialOptions{Platform: wsconn.Platform{DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			return from.DialContext(ctx, network, address)
-		}}})
+		return wsconn.Dial(ctx, url, there)
 	})})
 }
 
@@ -83,7 +81,8 @@ func (n *node) complaints(from int, others ...*node) (list []string) {
 
 // named tells whether a line has the node's name or address in it.
 func (n *node) named(line string) bool {
-	return slices.ContainsFunc(strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" :=\"\n", r) }), func(word string) bool {
+	words := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" :=\"\n", r) })
+	return slices.ContainsFunc(words, func(word string) bool {
 		return word == n.name || word == n.home.Addr().String()
 	})
 }
