@@ -28,7 +28,7 @@ type Builds struct {
 	made map[string]func() (string, error)
 }
 
-// Get gives the folder of the programs edge, relay and portico, built with those flags. The relay decodes and encodes with libraries in
+// Get gives the folder of the programs edge and relay, built with those flags. The relay decodes and encodes with libraries in
 // C, so that it is built with cgo, and with the race detector all are.
 func (b *Builds) Get(flags ...string) (string, error) {
 	name := "plain"
@@ -50,9 +50,7 @@ func (b *Builds) Get(flags ...string) (string, error) {
 
 func (b *Builds) build(name string, flags []string) (string, error) {
 	dir := filepath.Join(b.Dir, name)
-	for _, program := range []struct{ name, path, cgo string }{
-		{"edge", "portico/edge", "0"}, {"relay", "portico/relay", "1"}, {"portico", "portico/tools/portico", "1"},
-	} {
+	for _, program := range []struct{ name, path, cgo string }{{"edge", "portico/edge", "0"}, {"relay", "portico/relay", "1"}} {
 		if len(flags) > 0 {
 			program.cgo = "1"
 		}

@@ -107,7 +107,7 @@ func (p *seat) camera(codec string, c *clip.Clip) *camera {
 		{Kind: conference.Audio, Local: x.audio}, {Kind: conference.Video, Local: x.video, Send: client.SendOptions{Codecs: []string{codec}}},
 	}})
 	if err != nil {
-		p.t.Fatalf("%s cannot publish: %v\n%s", p.name, err, p.edge.tail())
+		p.t.Fatalf("%s cannot publish: %v\n%s", p.name, err, p.edge.Tail())
 	}
 	x.play(c)
 	p.must(p.c.Mix(p.ctx, x.published.ID(), view))

@@ -90,7 +90,7 @@ func (v *viewer) inTime(from time.Time, took, limit time.Duration) error {
 	case took > limit:
 		return fmt.Errorf("it takes %v, longer than %v", took, limit)
 	case video > still || audio > still:
-		return fmt.Errorf("the mix stands still for %v, its sound for %v\n%s", video, audio, v.seat.relays[0].tail())
+		return fmt.Errorf("the mix stands still for %v, its sound for %v\n%s", video, audio, v.seat.relays[0].Tail())
 	}
 	return nil
 }

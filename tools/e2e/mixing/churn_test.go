@@ -14,6 +14,7 @@ import (
 
 	"portico/shared/client"
 	"portico/tools/pionpeer/clip"
+	"portico/tools/proctest"
 )
 
 // at most so much of what a node holds may remain of those who were there.
@@ -80,7 +81,7 @@ func (s *system) visits(from, count, atOnce int, c *clip.Clip) {
 		}
 	}
 	if s.t.Failed() {
-		s.t.Fatalf("edge:\n%s\nrelay:\n%s", s.edge.tail(), s.relays[0].tail())
+		s.t.Fatalf("edge:\n%s\nrelay:\n%s", s.edge.Tail(), s.relays[0].Tail())
 	}
 }
 
@@ -90,7 +91,7 @@ type holding struct{ goroutines, heap float64 }
 // settle waits until nobody is left of those who were there, and measures.
 func (s *system) settle() map[string]holding {
 	s.t.Helper()
-	s.until("all jobs have ended", func() bool { return len(children(s.relays[0].pid())) == 0 })
+	s.until("all jobs have ended", func() bool { return len(children(s.relays[0].PID())) == 0 })
 	s.until("all connections have ended", func() bool {
 		m := s.metrics(s.url)
 		return m["portico_transports"]+m["portico_participants"]+m["portico_portal_connections"]+m["portico_job_inputs"] == 0
@@ -163,9 +164,9 @@ func churn(t *testing.T, o options, warm, count, atOnce int) {
 	s.visits(warm, count, atOnce, c)
 	t.Logf("%d came and went in %v", count, time.Since(began).Round(time.Second/10))
 	s.forget(before)
-	for _, p := range []*program{s.edge, s.relays[0].program} {
-		p.stop(t)
-		if text := p.all(); strings.Contains(text, "DATA RACE") || strings.Contains(text, "job crashed") {
+	for _, p := range []*proctest.Process{s.edge, s.relays[0].Process} {
+		p.Stop(t)
+		if text := p.All(); strings.Contains(text, "DATA RACE") || strings.Contains(text, "job crashed") {
 			t.Errorf("%s", text)
 		}
 	}

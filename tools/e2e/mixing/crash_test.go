@@ -72,7 +72,7 @@ type culprit struct {
 func (c *culprit) crash() (at time.Time) {
 	t, s, r := c.t, c.system, c.relays[0]
 	t.Helper()
-	mark, edge := r.mark(), s.edge.mark()
+	mark, edge := r.Mark(), s.edge.Mark()
 	at = c.play(poisoned(c.clip, c.kind))
 	r.await(mark, "job crashed", "SIGSEGV", "cgo", c.published.ID())
 	t.Log(s.hear(s.edge, edge, "input is not in the mix", c.published.ID(), string(c.kind), "crashed"))
@@ -94,7 +94,7 @@ func (c *culprit) told(at time.Time) {
 
 // others are the relay's processes but for these.
 func (r *relay) others(than ...int) []int {
-	return slices.DeleteFunc(children(r.pid()), func(pid int) bool { return slices.Contains(than, pid) })
+	return slices.DeleteFunc(children(r.PID()), func(pid int) bool { return slices.Contains(than, pid) })
 }
 
 // TestCrash: a decoder crashes in C of what somebody sends, pictures or sound. That costs the job's process; the mix is back without what
@@ -144,8 +144,8 @@ func TestCrash(t *testing.T) {
 	elsewhere.sees(red, green)
 	elsewhere.continuous()
 	for _, pid := range untouched {
-		if !slices.Contains(children(r.pid()), pid) {
-			t.Errorf("the other room's process %d is gone: %v", pid, children(r.pid()))
+		if !slices.Contains(children(r.PID()), pid) {
+			t.Errorf("the other room's process %d is gone: %v", pid, children(r.PID()))
 		}
 	}
 	v.looksMuted(2, cameras[0], 0)

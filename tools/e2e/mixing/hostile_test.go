@@ -159,10 +159,10 @@ func TestHostile(t *testing.T) {
 	const length = 2 * time.Second
 	s := start(t, options{room: allCodecs})
 	v := call(s)
-	jobs := children(s.relays[0].pid())
+	jobs := children(s.relays[0].PID())
 	for _, codec := range []string{"vp8", "vp9", "h264", "av1"} {
 		t.Run(codec, func(t *testing.T) {
-			mark := s.edge.mark()
+			mark := s.edge.Mark()
 			p := s.join("Mallory")
 			f := p.fake(codec)
 			from := time.Now()
@@ -181,7 +181,7 @@ func TestHostile(t *testing.T) {
 		})
 	}
 	v.continuous()
-	if now := children(s.relays[0].pid()); !slices.Equal(jobs, now) {
+	if now := children(s.relays[0].PID()); !slices.Equal(jobs, now) {
 		t.Errorf("the job was begun anew: its process is %v, and was %v", now, jobs)
 	}
 }

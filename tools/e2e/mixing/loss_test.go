@@ -117,8 +117,8 @@ func TestLoss(t *testing.T) {
 	v.playing()
 	v.sees(red, green)
 	lets(t, 3*time.Second) // the buffers are full, and the processes as large as they get
-	job := children(s.relays[0].pid())[0]
-	before := [2]int64{resident(s.relays[0].pid()), resident(job)}
+	job := children(s.relays[0].PID())[0]
+	before := [2]int64{resident(s.relays[0].PID()), resident(job)}
 
 	counts := line.Counts(netlab.Forth)
 	line.Set(netlab.Forth, netlab.Shape{Delay: usual.Delay, Loss: .1})
@@ -148,7 +148,7 @@ func TestLoss(t *testing.T) {
 		}
 	}
 	v.continuous()
-	for i, pid := range []int{s.relays[0].pid(), job} {
+	for i, pid := range []int{s.relays[0].PID(), job} {
 		now := resident(pid)
 		what := fmt.Sprintf("%s: %d MB of memory, and %d MB before", []string{"relay", "job"}[i], now>>20, before[i]>>20)
 		t.Log(what)

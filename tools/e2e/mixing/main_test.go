@@ -21,6 +21,7 @@ func TestMain(m *testing.M) {
 			return 1
 		}
 		defer func() { _ = os.RemoveAll(scratch) }()
+		programs.Dir = scratch
 		code := m.Run()
 		if code == 0 {
 			if err := goleak.Find(); err != nil {

@@ -37,7 +37,7 @@ func (v *viewer) goesOn(cut, back time.Time, what string, people ...person) {
 	t := v.seat.t
 	t.Helper()
 	if !v.until(patience, func() bool { return v.keyAfter(cut) != nil && !v.soundAfter(cut).IsZero() }) {
-		t.Fatalf("%s: the mix does not come back\n%s", what, v.seat.edge.tail())
+		t.Fatalf("%s: the mix does not come back\n%s", what, v.seat.edge.Tail())
 	}
 	v.mu.Lock()
 	picture, sound := v.keyAfter(cut).at.Sub(back), v.soundAfter(cut).Sub(back)
@@ -72,19 +72,19 @@ func TestDeath(t *testing.T) {
 	v := call(s)
 	r := s.relays[0]
 
-	jobs := children(r.pid())
+	jobs := children(r.PID())
 	if len(jobs) != 1 {
 		t.Fatalf("the relay has processes %v, not the job's alone", jobs)
 	}
-	mark, from := r.mark(), time.Now()
+	mark, from := r.Mark(), time.Now()
 	if err := syscall.Kill(jobs[0], syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	v.goesOn(from.Add(underway), from, "the job's process is killed", red, green)
 	r.await(mark, "job crashed", "killed")
 
-	jobs = children(r.pid())
-	r.kill()
+	jobs = children(r.PID())
+	r.Kill()
 	s.gone(jobs)
 	from = time.Now()
 	r.up()
@@ -96,8 +96,8 @@ func TestAnotherRelay(t *testing.T) {
 	s := start(t, options{relays: [][]string{nil, nil}})
 	v := call(s)
 	first := s.worker()
-	jobs, from := children(first.pid()), time.Now()
-	first.kill()
+	jobs, from := children(first.PID()), time.Now()
+	first.Kill()
 	v.goesOn(from.Add(underway), from, "one of two relays is killed", red, green)
 	s.gone(jobs)
 	if s.worker() == first {
@@ -112,11 +112,11 @@ func TestFull(t *testing.T) {
 	s.room = s.newRoom()
 	v2 := call(s)
 	for _, r := range s.relays {
-		if n := len(children(r.pid())); n != 1 {
+		if n := len(children(r.PID())); n != 1 {
 			t.Errorf("%d jobs on a relay that takes one", n)
 		}
 	}
-	from, mark := time.Now(), s.edge.mark()
+	from, mark := time.Now(), s.edge.Mark()
 	s.room = s.newRoom()
 	ann := s.join("Ann")
 	ann.show(red)

@@ -161,7 +161,7 @@ func (p *seat) show(who person) *client.Publication {
 	p.t.Helper()
 	published, err := p.publish(clipOf(p.t, who))
 	if err != nil {
-		p.t.Fatalf("%s cannot publish: %v\n%s", p.name, err, p.edge.tail())
+		p.t.Fatalf("%s cannot publish: %v\n%s", p.name, err, p.edge.Tail())
 	}
 	if err := p.c.Mix(p.ctx, published.ID(), view); err != nil {
 		p.t.Fatalf("%s is not mixed: %v", p.name, err)

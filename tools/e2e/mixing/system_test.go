@@ -20,6 +20,7 @@ import (
 	"portico/shared/identity"
 	"portico/shared/jsonvalue"
 	"portico/tools/portico/manage"
+	"portico/tools/proctest"
 )
 
 // patience is how long the tests wait for what has no limit of its own.
@@ -32,7 +33,7 @@ type system struct {
 	cas   string // of the cluster's authority
 	files string // of the programs
 	options
-	edge   *program
+	edge   *proctest.Process
 	relays []*relay
 	url    string // of the edge, as this process reaches it
 	api    *manage.Client
@@ -44,7 +45,7 @@ type options struct {
 	race        bool
 	environment []string
 	host        string                                            // address of the programs; default: this machine's
-	start       starter                                           // default: here
+	start       proctest.Starter                                  // default: here
 	reach       func(t *testing.T, address string) (there string) // an address of the programs, as this process reaches it
 	room        string                                            // options of the room, as JSON; empty: the default
 	relays      [][]string                                        // further arguments of each; nil: one relay without
@@ -52,13 +53,13 @@ type options struct {
 
 // relay is a relay that the edge knows, whether it runs or not.
 type relay struct {
-	*program // nil: it was never started
-	system   *system
-	link     string // address
-	admin    string
-	turn     int
-	extra    []string
-	identity identity.Files
+	*proctest.Process // nil: it was never started
+	system            *system
+	link              string // address
+	admin             string
+	turn              int
+	extra             []string
+	identity          identity.Files
 }
 
 // begin starts an edge and its relays.
@@ -73,11 +74,11 @@ func begin(t *testing.T, o options) *system {
 	if o.relays == nil {
 		o.relays = [][]string{nil}
 	}
-	which := 0
+	var flags []string
 	if o.race {
-		which = 1
+		flags = append(flags, "-race")
 	}
-	files, err := builds[which]()
+	files, err := programs.Get(flags...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -129,11 +130,11 @@ func (s *system) startEdge(links []string) {
 	id, err := identity.Issue(s.cas, "edge", identity.Edge, false)
 	s.must(err)
 	at, data := s.address(), filepath.Join(s.dir, "data")
-	s.edge, err = run("edge", s.start, filepath.Join(s.files, "edge"), s.environment,
+	s.edge, err = proctest.Run("edge", s.start, filepath.Join(s.files, "edge"), s.environment,
 		"-http.listen", at, "-http.public_ips", s.host, "-http.metrics_from", "0.0.0.0/0", "-data_dir", data, "-log.level", "info",
 		"-relay.nodes", strings.Join(links, ","), "-cluster.ca_file", id.CA, "-cluster.cert_file", id.Cert, "-cluster.key_file", id.Key)
 	s.must(err)
-	t.Cleanup(func() { s.edge.stop(t) })
+	t.Cleanup(func() { s.edge.Stop(t) })
 	s.url = "http://" + s.there(at)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
@@ -142,10 +143,10 @@ func (s *system) startEdge(links []string) {
 			break
 		}
 		select {
-		case <-s.edge.ended:
-			t.Fatalf("the edge has ended:\n%s", s.edge.tail())
+		case <-s.edge.Ended:
+			t.Fatalf("the edge has ended:\n%s", s.edge.Tail())
 		case <-ctx.Done():
-			t.Fatalf("the edge is not ready:\n%s", s.edge.tail())
+			t.Fatalf("the edge is not ready:\n%s", s.edge.Tail())
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
@@ -190,25 +191,25 @@ func (r *relay) up() {
 		"-link.listen", r.link, "-cluster.ca_file", r.identity.CA, "-cluster.cert_file", r.identity.Cert, "-cluster.key_file", r.identity.Key,
 	}, r.extra...)
 	environment := append([]string{"PORTICO_TURN_SECRET=of a relay that lives for one test"}, s.environment...)
-	r.program, err = run("relay", s.start, filepath.Join(s.files, "relay"), environment, arguments...)
+	r.Process, err = proctest.Run("relay", s.start, filepath.Join(s.files, "relay"), environment, arguments...)
 	s.must(err)
-	p := r.program
-	s.t.Cleanup(func() { p.stop(s.t) })
+	p := r.Process
+	s.t.Cleanup(func() { p.Stop(s.t) })
 	r.await(0, "relay started")
 }
 
 // await waits until the relay has said something.
 func (r *relay) await(from int, words ...string) string {
 	r.system.t.Helper()
-	return r.system.hear(r.program, from, words...)
+	return r.system.hear(r.Process, from, words...)
 }
 
 // hear waits until a program has said something.
-func (s *system) hear(p *program, from int, words ...string) string {
+func (s *system) hear(p *proctest.Process, from int, words ...string) string {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	line, err := p.said(ctx, from, words...)
+	line, err := p.Said(ctx, from, words...)
 	s.must(err)
 	return line
 }
@@ -240,8 +241,8 @@ func (s *system) until(what string, ok func() bool) {
 	for !ok() {
 		select {
 		case <-look.C:
-		case <-s.edge.ended:
-			s.t.Fatalf("the edge has ended:\n%s", s.edge.tail())
+		case <-s.edge.Ended:
+			s.t.Fatalf("the edge has ended:\n%s", s.edge.Tail())
 		case <-deadline.C:
 			s.t.Fatalf("never: %s", what)
 		}
@@ -288,9 +289,9 @@ func (s *system) worker() *relay {
 		found = nil
 		n := 0
 		for _, r := range s.relays {
-			if r.program != nil && len(children(r.pid())) > 0 {
+			if r.Process != nil && len(children(r.PID())) > 0 {
 				found = r
-				n += len(children(r.pid()))
+				n += len(children(r.PID()))
 			}
 		}
 		return n == 1

@@ -355,7 +355,7 @@ func (v *viewer) sees(people ...person) *screen {
 	if err != nil {
 		v.seat.t.Fatalf("%s sees nothing: %v", v.seat.name, err)
 	}
-	v.seat.t.Log(v.seat.edge.tail())
+	v.seat.t.Log(v.seat.edge.Tail())
 	for i, p := range people {
 		v.seat.t.Errorf("%s sees %v where %s should be", v.seat.name, s.at(places[i][0], places[i][1]), p.colour)
 	}
