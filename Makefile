@@ -7,7 +7,7 @@ LDFLAGS := -s -w -X portico/shared/version.number=$(VERSION)
 FUZZTIME ?= 5s
 
 .DEFAULT_GOAL := help
-.PHONY: help go deps codecs build program-edge program-relay program-portico wasm run test test-go test-race test-js fuzz bench check fmt clean
+.PHONY: help go deps codecs build program-edge program-relay program-portico wasm run test test-go test-race test-js fuzz bench sim check fmt clean
 
 help: ## list the verbs
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,6 +79,10 @@ bench: go program-edge program-relay program-portico ## run the benchmarks, then
 	-$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(BENCHED)
 	-CGO_ENABLED=1 $(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) $(MIXING)
 	@$(BUILD)/portico load -scenario all -turn -mix $(ARGS)
+
+sim: go ## simulate the cluster: 1,000 seeds of moderate size, then 1,000 edges three times (20 minutes)
+	$(GO) run ./tools/sim -seeds 1000
+	$(GO) run ./tools/sim -big -seeds 3
 
 check: test fuzz ## everything that must hold before a change lands
 	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { echo "Not formatted: run make fmt." >&2; exit 1; }

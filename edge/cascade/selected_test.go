@@ -37,10 +37,10 @@ func TestSelectedElsewhere(t *testing.T) {
 	carol.sound.gets(t, "alice's voice", 1)
 	dave := hear(a, "dave")
 	dave.sound.gets(t, "alice's voice", 1)
-	pulls := b.pulls()
-	if pulls["R-active-audio-0"] != a.name || pulls[alice.tracks[0].ID] != "" || a.pulls()[bob.tracks[0].ID] != b.name {
-		t.Errorf("%v, %v", pulls, a.pulls())
-	}
+	waitFor(t, "only what is chosen comes to the other edge, and candidates from there", func() bool {
+		pulls := b.pulls()
+		return pulls["R-active-audio-0"] == a.name && pulls[alice.tracks[0].ID] == "" && a.pulls()[bob.tracks[0].ID] == b.name
+	})
 	alice.level.Store(90)
 	bob.level.Store(10)
 	carol.sound.gets(t, "bob's voice", 2)
