@@ -20,10 +20,15 @@ func (w *world) kill(n *node) {
 
 // stop has a node be down, and those on it notice.
 func (w *world) stop(n *node) {
-	if n.paused {
+	n.died = w.now
+	if n.paused { // what it keeps for others is kept from when it was last heard
 		w.failing--
+		n.died = n.stood
 	}
-	n.up, n.paused, n.died = false, false, w.now
+	if w.parted > 0 {
+		n.died = min(n.died, w.parted)
+	}
+	n.up, n.paused = false, false
 	n.held = nil
 	n.load.counted = 0
 	for _, p := range n.list {
@@ -102,6 +107,7 @@ func (w *world) pause(n *node, on bool) {
 	w.trouble()
 	n.paused = on
 	if on {
+		n.stood = w.now
 		w.breaks()
 		w.stats.pauses++
 		w.failing++
@@ -162,6 +168,7 @@ func (w *world) partition(d time.Duration) {
 	w.logf("partition %v for %v", side, d)
 	w.breaks()
 	w.stats.partitions++
+	w.parted = w.now
 	w.split(side)
 	touch := func() {
 		for _, r := range w.rooms {
@@ -181,6 +188,7 @@ func (w *world) partition(d time.Duration) {
 	}
 	w.at(d, func() {
 		w.logf("the partition ends")
+		w.parted = 0
 		w.trouble()
 		w.join()
 		touch()

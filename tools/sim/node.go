@@ -22,9 +22,10 @@ type node struct {
 
 	up, paused        bool
 	draining, leaving bool
-	boot              uint64 // of its last life, as its data folder keeps it
-	died              time.Duration
-	held              []event // what came while it was stopped
+	boot              uint64        // of its last life, as its data folder keeps it
+	died              time.Duration // or was last heard, when that was before
+	stood             time.Duration // when it was paused last
+	held              []event       // what came while it was stopped
 
 	rate  float64 // of its clock
 	base  time.Duration

@@ -44,7 +44,8 @@ type world struct {
 
 	nodes   []*node
 	byName  map[string]*node
-	side    []int // of each region, in a partition
+	side    []int         // of each region, in a partition
+	parted  time.Duration // since when there is one; 0: there is none
 	oneWay  map[[2]int]bool
 	regions map[[2]int]bool // from region to region nothing goes
 	slow    time.Duration   // more on every way between regions
