@@ -25,11 +25,16 @@ const Prefix = "portico_"
 // are constants, and the first test of the node meets it. All methods are safe for concurrent use.
 type Registry struct{ reg *prometheus.Registry }
 
+// live is the heap that the last garbage collection found in use, go_gc_heap_live_bytes: unlike go_memstats_heap_alloc_bytes it does not
+// count what has become garbage since, so it tells a leak.
+var live = collectors.GoRuntimeMetricsRule{Matcher: regexp.MustCompile(`^/gc/heap/live:bytes$`)}
+
 // New makes a Registry with the process (memory, descriptors, CPU) and Go (goroutines, garbage collection) collectors, and
 // portico_build_info with the program's name and version.
 func New(program, version string) *Registry {
 	r := &Registry{reg: prometheus.NewRegistry()}
-	r.reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), collectors.NewGoCollector())
+	r.reg.MustRegister(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(live)))
 	r.Gauge("portico_build_info", "1, with the program and its version as labels.", "program", "version").WithLabelValues(program, version).Set(1)
 	return r
 }

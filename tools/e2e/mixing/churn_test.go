@@ -99,8 +99,8 @@ func (s *system) settle() map[string]holding {
 	return map[string]holding{"edge": s.hold(s.url), "relay": s.hold("http://" + s.there(s.relays[0].admin))}
 }
 
-// hold is the least of several readings, with garbage collections between them: reading makes garbage enough with the GOGC that the
-// programs run with.
+// hold is the least of several readings of what a garbage collection found in use, with collections between them: reading makes garbage
+// enough with the GOGC that the programs run with.
 func (s *system) hold(url string) holding {
 	s.t.Helper()
 	least := holding{math.Inf(1), math.Inf(1)}
@@ -113,7 +113,7 @@ func (s *system) hold(url string) holding {
 		}
 		if collections >= first+3 { // what lies in pools is gone after two
 			least.goroutines = min(least.goroutines, m["go_goroutines"])
-			least.heap = min(least.heap, m["go_memstats_heap_alloc_bytes"])
+			least.heap = min(least.heap, m["go_gc_heap_live_bytes"])
 		}
 		return collections >= first+6
 	})
