@@ -132,22 +132,25 @@ func (c *cluster) another(name string, same bool) string {
 	return dir
 }
 
-// TestRefused: an edge that is none of the cluster's is told so once, as is the cluster, and the room goes on without it.
-func TestRefused(t *testing.T) {
-	c, _, _, _ := everyone(t)
-	before := c.settled()
+// refusal is an edge that is not to be taken for one of the cluster's, and what each side says of it in its one line.
+type refusal struct {
+	name        string
+	id          func(name string) identity.Files
+	extra       []string
+	program     string
+	here, there string
+
+	edge *edge
+}
+
+// refusals are all reasons there are, those together who do not hear of each other: who has the wrong certificate only takes part in gossip.
+func (c *cluster) refusals() [][]*refusal {
 	own := func(name string) identity.Files {
 		id, err := identity.Issue(c.ca, name, identity.Edge, false)
 		c.must(err)
 		return id
 	}
-	for _, r := range []struct {
-		name        string
-		id          func(name string) identity.Files
-		extra       []string
-		program     func() string
-		here, there string // in the one line
-	}{
+	return [][]*refusal{{
 		{name: "key", id: own, extra: []string{"-cluster.secret_file", filepath.Join(c.another("keys", false), "secret")},
 			here: "gossip key", there: "another key"},
 		{name: "label", id: own, extra: []string{"-cluster.label", "other"}, here: "another label", there: "another label"},
@@ -156,82 +159,105 @@ func TestRefused(t *testing.T) {
 			c.must(err)
 			return id
 		}, here: "certificate", there: "certificate"},
-		{name: "version", id: own, program: c.anotherVersion, here: "version 1", there: "version 2"},
-	} {
-		t.Run(r.name, func(t *testing.T) {
-			e := c.stranger("x-"+r.name, r.id("x-"+r.name))
-			if r.program != nil {
-				e.program = r.program()
-			}
-			marks := map[*node]int{}
-			for _, n := range c.nodes() {
-				marks[n] = n.Mark()
-			}
-			begin := time.Now()
-			e.up(r.extra...)
-			defer e.Stop(t)
-			e.says(0, "level=WARN", r.here)
-			t.Logf("the stranger knows after %v", time.Since(begin).Round(10*time.Millisecond))
-			c.lets(8 * time.Second) // in which it would be said again
-			c.spoke(e, marks, r.here, r.there)
-			c.apart(e)
-			c.uninterrupted(c.people, begin, time.Now(), 300*time.Millisecond, time.Second)
-			c.agree(5 * time.Second)
-			if after := c.people[0].roster(); !slices.Equal(after, before) {
-				t.Errorf("the room is not as before: %q, then %q", before, after)
-			}
-		})
+	}, {
+		{name: "version", id: own, program: c.anotherVersion(), here: "version 1", there: "version 2"},
+	}}
+}
+
+// TestRefused: an edge that is none of the cluster's is told so once, as is the cluster, and the room goes on without it.
+func TestRefused(t *testing.T) {
+	c, _, _, _ := everyone(t)
+	before := c.settled()
+	for _, some := range c.refusals() {
+		c.refuses(t, some)
+		if after := c.people[0].roster(); !slices.Equal(after, before) {
+			t.Errorf("the room is not as before: %q, then %q", before, after)
+		}
 	}
 }
 
+// refuses has strangers come, and go again.
+func (c *cluster) refuses(t *testing.T, all []*refusal) {
+	t.Helper()
+	marks := map[*node]int{}
+	for _, n := range c.nodes() {
+		marks[n] = n.Mark()
+	}
+	begin := time.Now()
+	for _, r := range all {
+		r.edge = c.stranger("x-"+r.name, r.id("x-"+r.name))
+		r.edge.program = r.program
+		r.edge.up(r.extra...)
+		defer r.edge.Stop(t)
+	}
+	for _, r := range all {
+		r.edge.says(0, "level=WARN", r.here)
+	}
+	t.Logf("all strangers know after %v", time.Since(begin).Round(10*time.Millisecond))
+	c.lets(8 * time.Second) // in which it would be said again
+	strangers := make([]*node, len(all))
+	for i, r := range all {
+		strangers[i] = &r.edge.node
+		t.Run(r.name, func(t *testing.T) {
+			c.spoke(t, r, marks)
+			c.apart(t, r.edge)
+		})
+	}
+	for n, mark := range marks {
+		if said := n.complaints(mark); len(said) > len(n.complaints(mark, strangers...)) {
+			t.Errorf("%s complains of more than the strangers:\n%s", n.name, strings.Join(said, "\n"))
+		}
+	}
+	c.uninterrupted(c.people, begin, time.Now(), 300*time.Millisecond, time.Second)
+	c.agree(5 * time.Second)
+}
+
 // spoke checks what the log of a stranger and those of the cluster's nodes, from the marks on, say of each other.
-func (c *cluster) spoke(e *edge, marks map[*node]int, here, there string) {
-	c.t.Helper()
+func (c *cluster) spoke(t *testing.T, r *refusal, marks map[*node]int) {
+	t.Helper()
+	e := r.edge
 	if all := e.complaints(0); len(all) > len(e.complaints(0, c.nodes()...)) {
-		c.t.Errorf("%s complains of more than the nodes:\n%s", e.name, strings.Join(all, "\n"))
+		t.Errorf("%s complains of more than the nodes:\n%s", e.name, strings.Join(all, "\n"))
 	}
 	both := 0
 	for n, mark := range marks {
 		told, tells := e.complaints(0, n), n.complaints(mark, &e.node)
 		if len(told) > 0 && len(tells) > 0 {
 			both++
-			c.t.Logf("%s and %s say of each other:\n%s\n%s", e.name, n.name, told[0], tells[0])
+			t.Logf("%s and %s say of each other:\n%s\n%s", e.name, n.name, told[0], tells[0])
 		}
 		for _, l := range []struct {
 			lines []string
 			word  string
-		}{{told, here}, {tells, there}} {
+		}{{told, r.here}, {tells, r.there}} {
 			if len(l.lines) > 1 || len(l.lines) == 1 && !strings.Contains(l.lines[0], l.word) {
-				c.t.Errorf("%s and %s do not say once that it is the %s:\n%s", e.name, n.name, l.word, strings.Join(l.lines, "\n"))
+				t.Errorf("%s and %s do not say once that it is the %s:\n%s", e.name, n.name, l.word, strings.Join(l.lines, "\n"))
 			}
-		}
-		if others := n.complaints(mark); len(others) > len(tells) {
-			c.t.Errorf("%s complains of more than %s:\n%s", n.name, e.name, strings.Join(others, "\n"))
 		}
 	}
 	if both == 0 {
-		c.t.Errorf("%s and the cluster do not both say that they do not take each other", e.name)
+		t.Errorf("%s and the cluster do not both say that they do not take each other", e.name)
 	}
 }
 
 // apart checks that whoever joins at a stranger is not in the cluster's room.
-func (c *cluster) apart(e *edge) {
-	c.t.Helper()
+func (c *cluster) apart(t *testing.T, e *edge) {
+	t.Helper()
 	visitor, err := c.enter(c.guest("guest-"+e.name, e), c.tokenFor("visitor", e))
 	if err != nil {
-		c.t.Logf("who joins there is told: %v", err)
+		t.Logf("who joins there is told: %v", err)
 		return
 	}
 	defer func() { _ = visitor.Leave(context.Background()) }()
 	info := visitor.Info()
-	c.t.Logf("who joins there is with %d others", len(info.Participants)-1)
+	t.Logf("who joins there is with %d others", len(info.Participants)-1)
 	if len(info.Participants) > 1 {
-		c.t.Errorf("who joins at %s sees %v", e.name, info.Participants)
+		t.Errorf("who joins at %s sees %v", e.name, info.Participants)
 	}
 	if s, ok := c.status(c.edges[0]); ok {
 		for _, r := range s.Rooms {
 			if slices.Contains(r.Anchors, e.name) || r.Home == e.name {
-				c.t.Errorf("%s has a part in the room: %+v", e.name, r)
+				t.Errorf("%s has a part in the room: %+v", e.name, r)
 			}
 		}
 	}
