@@ -25,6 +25,32 @@ func TestStamp(t *testing.T) {
 	}
 }
 
+// TestSinkWaits: pictures behind one that is missing are shown when that comes after all, and those before a key frame never.
+func TestSinkWaits(t *testing.T) {
+	k, begin := NewSink("anna"), time.Now()
+	take := func(kind byte, number uint32, after time.Duration, want int) {
+		t.Helper()
+		k.take(stamp{"anna", kind, number}, begin.Add(after))
+		if len(k.views) != want {
+			t.Errorf("after picture %d there are %v", number, k.views)
+		}
+	}
+	take(kindKey, 1, 1, 1)
+	take(kindPicture, 3, 2, 1) // 2 is missing
+	take(kindPicture, 4, 3, 1)
+	take(kindPicture, 6, 4, 1) // 5 too
+	take(kindPicture, 2, 5, 4)
+	if last := k.views[3]; last.Number != 4 || last.At != begin.Add(5) {
+		t.Errorf("the fourth was shown as %+v", last)
+	}
+	take(kindPicture, 5, 6, 6)
+	take(kindPicture, 8, 7, 6)
+	take(kindKey, 9, 8, 7)
+	if len(k.waiting) != 0 {
+		t.Errorf("%v still wait", k.waiting)
+	}
+}
+
 // TestSink: a picture counts when it can be shown; what comes twice, or from others, does not count.
 func TestSink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

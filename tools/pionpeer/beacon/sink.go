@@ -3,6 +3,7 @@ package beacon
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,12 +19,13 @@ type Sink struct {
 	mu      sync.Mutex // guards what follows
 	changed chan struct{}
 	sounds  []Arrival
-	views   []Arrival // pictures that can be shown: key frames, and those whose one before was shown
+	views   []Arrival // pictures from when they can be shown: key frames, and those whose one before was shown
 	heard   map[uint32]bool
 	shown   map[uint32]bool
-	strange int // packets of somebody else
-	keys    int // key frames, also those that came twice
-	blind   int // pictures that cannot be shown
+	waiting map[uint32]bool // pictures for which one before is missing, which may still come: it is asked for again
+	strange int             // packets of somebody else
+	keys    int             // key frames, also those that came twice
+	blind   int             // pictures that could not be shown when they came
 }
 
 // Arrival is something new that came.
@@ -34,7 +36,7 @@ type Arrival struct {
 
 // NewSink makes a Sink of what the Source of that name sends.
 func NewSink(name string) *Sink {
-	return &Sink{name: name[:min(len(name), nameSize)], changed: make(chan struct{}), heard: map[uint32]bool{}, shown: map[uint32]bool{}}
+	return &Sink{name: name[:min(len(name), nameSize)], changed: make(chan struct{}), heard: map[uint32]bool{}, shown: map[uint32]bool{}, waiting: map[uint32]bool{}}
 }
 
 // askAfter is how long a picture that cannot be shown is waited out until a key frame is asked for, as decoders do.
@@ -83,6 +85,7 @@ func (k *Sink) take(s stamp, now time.Time) bool {
 		k.keys++
 	case !k.shown[s.number-1] && !k.shown[s.number]:
 		k.blind++
+		k.waiting[s.number] = true
 		return false
 	}
 	if known[s.number] {
@@ -90,6 +93,14 @@ func (k *Sink) take(s stamp, now time.Time) bool {
 	}
 	known[s.number] = true
 	*list = append(*list, Arrival{s.number, now})
+	if s.kind != kindSound {
+		next := s.number + 1
+		for ; k.waiting[next]; next++ { // as a jitter buffer lets go of them
+			known[next] = true
+			*list = append(*list, Arrival{next, now})
+		}
+		maps.DeleteFunc(k.waiting, func(n uint32, _ bool) bool { return int32(n-next) < 0 }) // what is older is not shown any more
+	}
 	close(k.changed)
 	k.changed = make(chan struct{})
 	return true
