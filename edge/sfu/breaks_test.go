@@ -64,6 +64,30 @@ func TestMuteStopsAtTheSource(t *testing.T) {
 	}
 }
 
+// A key frame that was asked for before the sender could hear it is asked for again at its first packet, not half a second later.
+func TestAskedBeforeItBegan(t *testing.T) {
+	b := newBench(t, true)
+	_, to := b.subscribe(true)
+	if b.up.keyFrames != 1 {
+		t.Fatalf("%d key frames were asked for, not 1", b.up.keyFrames)
+	}
+	b.tick()
+	b.send(1, interFrame)
+	if b.up.keyFrames != 2 {
+		t.Error("it is not asked for again")
+	}
+	b.tick()
+	b.send(2, interFrame)
+	if b.up.keyFrames != 2 {
+		t.Error("it is asked for at every packet")
+	}
+	b.tick()
+	b.send(3, keyFrame)
+	if len(to.packets) != 1 {
+		t.Errorf("%d packets were forwarded, not 1", len(to.packets))
+	}
+}
+
 func TestSourceRestarts(t *testing.T) {
 	b := newBench(t, true)
 	_, to := b.subscribe(true)

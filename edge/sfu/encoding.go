@@ -320,6 +320,9 @@ func (e *Encoding) wishes(index int64, picture inspect.Picture, now int64) (w wi
 			e.stats.PacketsRequested += uint64(len(e.nacks))
 		}
 	}
+	if e.stats.Packets == 1 {
+		e.keyFrames.Began()
+	}
 	if picture.KeyFrame {
 		e.stats.KeyFrames++
 		e.keyFrames.Arrived()

@@ -32,6 +32,10 @@ func (k *KeyFrames) Due(now int64) bool {
 	return true
 }
 
+// Began notes that the encoding's first packet came. A request from before it may have found no way to the sender yet, so that it does not
+// count: the next may go out at once.
+func (k *KeyFrames) Began() { k.sent, k.pause = 0, 0 }
+
 // Wanted tells whether a key frame is being waited for.
 func (k *KeyFrames) Wanted() bool { return k.wanted }
 
