@@ -190,7 +190,7 @@ func TestRollingRestart(t *testing.T) {
 			p.hears(time.Now(), 5*time.Second, c.people...)
 		}
 		// Nobody is to notice it by ear; a picture may wait for a key frame.
-		c.uninterrupted(c.people, begin, time.Now(), 500*time.Millisecond, 3*time.Second)
+		c.uninterrupted(c.people, begin, time.Now(), 500*time.Millisecond, 1500*time.Millisecond)
 	}
 	c.agree(5 * time.Second)
 	if after := anna.roster(); !slices.Equal(after, before) {
