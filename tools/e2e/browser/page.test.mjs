@@ -12,6 +12,7 @@ const PHONE_SIDEWAYS = {viewport: {width: 844, height: 390}, isMobile: true, has
 let browser;
 let server;
 const pages = [];
+const servers = []; // of one test
 
 before(async () => {
   [browser, server] = await Promise.all([launch({flags: ['--host-resolver-rules=MAP portico.test 127.0.0.1']}), startPageServer()]);
@@ -21,12 +22,12 @@ after(async () => {
   server?.close();
 });
 
-// Every page of a test is closed after it, and none of them may have had an error in its console unless the test expects it.
+// Every page of a test is closed after it, then the servers, and none of them may have had an error in its console unless the test expects it.
 afterEach(async () => {
-  for (const page of pages.splice(0)) {
-    await page.context().close();
-    assert.deepEqual(page.faults, []);
-  }
+  const ended = pages.splice(0);
+  for (const page of ended) await page.context().close();
+  for (const other of servers.splice(0)) other.close();
+  for (const page of ended) assert.deepEqual(page.faults, []);
 });
 
 async function open(query = '', context = {}, address = server.address) {
@@ -86,6 +87,7 @@ describe('before the call', () => {
 
   test('a server that gives no tokens asks for one', async () => {
     const closed = await startPageServer({status: 404});
+    servers.push(closed);
     const page = await open('?people=1', {}, closed.address);
     assert.equal(await page.isVisible('#token'), false);
     await page.click('#join');
@@ -98,7 +100,6 @@ describe('before the call', () => {
     await enter(page);
     assert.deepEqual(namesOf(await tiles(page)), ['Ann Baker', 'Sam (you)']);
     page.faults.splice(0); // the browser notes the 404
-    closed.close();
   });
 
   test('a token in the address is used and taken out of sight', async () => {
@@ -183,11 +184,11 @@ describe('what goes wrong is said in words', () => {
 
   test('the server refuses', async () => {
     const failing = await startPageServer({status: 500, body: '{"error":{"code":1301,"message":"Failed to get portal"}}'});
+    servers.push(failing);
     const page = await open('', {}, failing.address);
     await page.click('#join');
     await waitForText(page, '#join-problem', /server refused.*Failed to get portal/);
     page.faults.splice(0); // the browser notes the 500
-    failing.close();
 
     const full = await open();
     await full.evaluate(() => { fakeRoom.refusal = Object.assign(new Error('Room is full'), {code: 'refused'}); });

@@ -39,15 +39,14 @@ async function watchSockets(context) {
   });
 }
 
-// changes counts what the others would notice: notices of people coming and going, and tiles that are replaced.
+// watchChanges notes what the others would notice: notices of people coming and going, and tiles that are replaced. A notice of before may go.
 async function watchChanges(page) {
   await page.evaluate(() => {
     globalThis.noticed = [];
     new MutationObserver((records) => {
       for (const {addedNodes, removedNodes} of records) {
-        for (const node of [...addedNodes, ...removedNodes]) {
-          if (node.matches?.('.notice, .tile')) noticed.push(node.textContent);
-        }
+        for (const node of addedNodes) if (node.matches?.('.notice, .tile')) noticed.push(node.textContent);
+        for (const node of removedNodes) if (node.matches?.('.tile')) noticed.push(node.textContent);
       }
     }).observe(document.body, {subtree: true, childList: true});
   });
