@@ -62,6 +62,8 @@ type Options struct {
 	Converter rtc.Converter
 	// Parent names the edge to pull a stream from that is published at origin; nil, and an empty name: the origin itself.
 	Parent func(room, stream, origin string) string
+	// shun is how long a parent that did not have a stream is not asked again, the first time; default shunTime.
+	shun time.Duration
 	// MaxPulls bounds the tracks that one edge pulls from this one; default 16,384.
 	MaxPulls int
 	Log      *slog.Logger // default: nothing is logged
@@ -83,6 +85,8 @@ type Cascade struct {
 	mixes   map[string]*mix    // by the ids of their tracks
 	slots   map[string]*choice // as well
 	fed     map[string]int     // how many edges pull a stream via this one
+	held    map[string]int     // how many calls of an edge are served
+	edges   map[string]bool    // of the cluster; nil: nobody has said
 }
 
 // How the cascade tries again. The pause doubles.
@@ -91,7 +95,7 @@ const (
 	mostPause  = time.Second
 	openTime   = 3 * time.Second
 	idleTime   = 10 * time.Second // a call by which nothing comes is kept
-	shunTime   = 30 * time.Second // a parent that did not have the stream is not asked again
+	shunTime   = 30 * time.Second // a parent that did not have the stream is not asked again; longer each time, and not the same for all
 	// An edge that cannot reach the origin for so long sends away those that pull via it.
 	forsakeTime = 2 * time.Second
 	moveTime    = 3 * time.Second // what is made here goes on when it is made elsewhere, until that comes
@@ -105,12 +109,15 @@ func New(o Options) *Cascade {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.shun <= 0 {
+		o.shun = shunTime
+	}
 	if o.MaxPulls <= 0 {
 		o.MaxPulls = 16 << 10
 	}
 	c := &Cascade{
 		options: o, self: o.Links.Self(), log: o.Log, streams: make(map[string]*stream), mixes: make(map[string]*mix),
-		slots: make(map[string]*choice), fed: make(map[string]int),
+		slots: make(map[string]*choice), fed: make(map[string]int), held: make(map[string]int),
 	}
 	c.neighbours.Store(&map[string]*neighbour{})
 	panics := func(p *task.PanicError) {
@@ -147,13 +154,61 @@ func (c *Cascade) end() {
 
 func (c *Cascade) post(f func()) { _ = c.loop.Post(f) } // refused at the end
 
-// neighbour is the edge of that name, which is made known.
+// View says which edges the cluster has, by name. What is kept of others is forgotten, as soon as nothing comes from them or goes there.
+func (c *Cascade) View(edges []string) {
+	known := make(map[string]bool, len(edges))
+	for _, name := range edges {
+		known[name] = true
+	}
+	c.mu.Lock()
+	c.edges = known
+	c.mu.Unlock()
+	c.post(c.prune)
+	c.Reparent()
+}
+
+// prune forgets edges that have left the cluster, on the Loop.
+func (c *Cascade) prune() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known := *c.neighbours.Load()
+	left := maps.Clone(known)
+	maps.DeleteFunc(left, func(name string, n *neighbour) bool {
+		return c.edges != nil && !c.edges[name] && c.held[name] == 0 && !n.keeps && len(n.pulls) == 0
+	})
+	if len(left) < len(known) {
+		c.neighbours.Store(&left)
+	}
+}
+
+// hold is neighbour for one that is served, until release.
+func (c *Cascade) hold(name string) *neighbour {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.held[name]++
+	return c.neighbourLocked(name)
+}
+
+func (c *Cascade) release(name string) {
+	c.mu.Lock()
+	if c.held[name]--; c.held[name] == 0 {
+		delete(c.held, name)
+	}
+	c.mu.Unlock()
+	c.post(c.prune)
+}
+
+// neighbour is the edge of that name, which is made known, for the Loop.
 func (c *Cascade) neighbour(name string) *neighbour {
 	if n := (*c.neighbours.Load())[name]; n != nil {
 		return n
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	return c.neighbourLocked(name)
+}
+
+func (c *Cascade) neighbourLocked(name string) *neighbour {
 	known := *c.neighbours.Load()
 	if n := known[name]; n != nil {
 		return n

@@ -230,6 +230,7 @@ func (n *neighbour) first() *meshproto.PullMessage {
 		}
 	}
 	n.keeps = false
+	n.cascade.post(n.cascade.prune)
 	return nil
 }
 

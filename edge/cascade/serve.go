@@ -49,7 +49,7 @@ func (c *Cascade) Serve(ctx context.Context, from string, call *link.Call, first
 	defer cancel()
 	stop := context.AfterFunc(c.tasks.Context(), cancel)
 	defer stop()
-	s := &server{cascade: c, n: c.neighbour(from), talk: newDialogue(call), flows: make(map[uint64]*served)}
+	s := &server{cascade: c, n: c.hold(from), talk: newDialogue(call), flows: make(map[uint64]*served)}
 	s.n.link.Store(call.Link()) // which is known to live, while one from before may be dead and not yet known to be
 	writer := make(chan struct{})
 	go func() {
@@ -63,6 +63,7 @@ func (c *Cascade) Serve(ctx context.Context, from string, call *link.Call, first
 		s.talk.close()
 		<-writer
 		s.close()
+		c.release(from)
 	}()
 	for raw := first; ; {
 		m, err := meshproto.DecodePull(raw)

@@ -1,6 +1,7 @@
 package cascade
 
 import (
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -23,14 +24,15 @@ type stream struct {
 	edge     string
 	codecs   map[string]conference.Format // of its tracks
 	wants    map[string]*want
-	shunned  map[string]time.Time // parents that did not have it
-	timeline *feedback.Timeline   // of what comes by
-	from     *neighbour           // this one,
-	life     int                  // in this life of its
+	shunned  map[string]shunned // parents that did not have it when they were asked last
+	relook   *time.Timer        // when the next of them may be asked again, it is looked; nil: nobody is waited for
+	timeline *feedback.Timeline // of what comes by
+	from     *neighbour         // this one,
+	life     int                // in this life of its
 }
 
 // Remote implements room.Media: the stream is published on another edge, or on another one than before, or with other tracks. Streams of
-// data do not come to other edges.
+// data are not its business, but package conduit's.
 func (c *Cascade) Remote(r room.RemoteStream) {
 	if r.Data || r.Edge == c.self {
 		return
@@ -42,7 +44,7 @@ func (c *Cascade) Remote(r room.RemoteStream) {
 	}
 	s := c.streams[r.Stream]
 	if s == nil {
-		s = &stream{cascade: c, room: r.Room, id: r.Stream, wants: make(map[string]*want), shunned: make(map[string]time.Time)}
+		s = &stream{cascade: c, room: r.Room, id: r.Stream, wants: make(map[string]*want), shunned: make(map[string]shunned)}
 		c.streams[r.Stream] = s
 	}
 	c.mu.Unlock()
@@ -89,6 +91,11 @@ func (c *Cascade) forget(s *stream) {
 
 // close ends the stream. What is pulled of it the engine lets go of, at once or when it has been taken over.
 func (s *stream) close() {
+	s.cascade.post(func() {
+		if clear(s.shunned); s.relook != nil {
+			s.relook.Stop()
+		}
+	})
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	if s.remote != nil {
@@ -154,6 +161,49 @@ func (s *stream) look() {
 	}
 }
 
+// shunned is a parent that did not have the stream.
+type shunned struct {
+	times int
+	until time.Time // it is not asked
+}
+
+// maxShuns bounds how often the time doubles for which a parent is shunned.
+const maxShuns = 4
+
+// shun has a parent not be asked for a while. After that it is looked again whether the stream comes from there. It is called on the Loop.
+func (s *stream) shun(parent string) {
+	x := s.shunned[parent]
+	if time.Now().Before(x.until) {
+		return // for another track
+	}
+	wait := s.cascade.options.shun << min(x.times, maxShuns)
+	x.until = time.Now().Add(wait + rand.N(wait/4))
+	x.times++
+	s.shunned[parent] = x
+	s.lookLater()
+}
+
+// lookLater has the stream looked at when the first of the parents may be asked again, on the Loop.
+func (s *stream) lookLater() {
+	now, wait := time.Now(), time.Duration(0)
+	for _, x := range s.shunned {
+		if left := x.until.Sub(now); left > 0 && (wait == 0 || left < wait) {
+			wait = left
+		}
+	}
+	if s.relook != nil {
+		s.relook.Stop()
+	}
+	if s.relook = nil; wait > 0 {
+		s.relook = time.AfterFunc(wait+time.Millisecond, func() {
+			s.cascade.post(func() {
+				s.look()
+				s.lookLater()
+			})
+		})
+	}
+}
+
 // source is the edge to pull from. Who sends to others what it has not got itself gets it from its origin. It is called on the Loop.
 func (s *stream) source() (edge string, via bool) {
 	c := s.cascade
@@ -164,7 +214,7 @@ func (s *stream) source() (edge string, via bool) {
 		return s.edge, false
 	}
 	parent := c.options.Parent(s.room, s.id, s.edge)
-	if parent == "" || parent == c.self || parent == s.edge || time.Now().Before(s.shunned[parent]) {
+	if parent == "" || parent == c.self || parent == s.edge || time.Now().Before(s.shunned[parent].until) {
 		return s.edge, false
 	}
 	return parent, true
@@ -281,6 +331,9 @@ func (w *want) came(in *rtc.Intake) {
 		return
 	}
 	w.failures, w.lost = 0, time.Time{}
+	if w.pull != nil && w.pull.ask.Via {
+		delete(w.stream.shunned, w.pull.n.name)
+	}
 	if w.prior != nil {
 		w.prior.Close()
 		w.prior = nil
@@ -312,7 +365,7 @@ func (w *want) ended(p *pull, why meshproto.PullReason, detail string) {
 	c.log.Debug("track of another edge does not come", "room", w.stream.room, "stream", w.stream.id, "track", w.track, "node", p.n.name,
 		"why", string(why), "detail", detail)
 	if p.ask.Via {
-		w.stream.shunned[p.n.name] = time.Now().Add(shunTime)
+		w.stream.shun(p.n.name)
 		p.n.drop(p)
 		w.pull = nil
 		w.look()

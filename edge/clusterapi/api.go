@@ -1,7 +1,9 @@
 // Package clusterapi is the part of the management API that is about the cluster: what nodes there are and what runs where, taking nodes
 // out of service, and the keys of gossip. OWT's servers have nothing like it; its manner is theirs (management API 1 to 3).
 //
-//	GET    /v1/cluster                     the nodes, the rooms with their homes, the links between edges (type Status)
+//	GET    /v1/cluster                     the nodes, the rooms with their homes, the links between edges (type Status);
+//	                                       where that is too much, the less busy rooms and links are left out, and counted,
+//	                                       as are rooms that an edge could not look at in time
 //	POST   /v1/cluster/nodes/{node}/drain  the node gives away what it has, and takes nothing new
 //	DELETE /v1/cluster/nodes/{node}/drain  it takes part again
 //	GET    /v1/cluster/keys                which keys of gossip each node has, by name (type Done)
@@ -46,6 +48,7 @@ type Options struct {
 	}
 	SuperService string        // id
 	Timeout      time.Duration // for all nodes to answer; default 5 s
+	MaxStatus    int           // about how many bytes a Status has at the most; default 32 MiB
 	// RefusalDelay waits before a failed authentication is answered (management API 2.5); default a random time up to 1 s.
 	RefusalDelay func(ctx context.Context)
 	Log          *slog.Logger
@@ -58,6 +61,9 @@ type API struct{ o Options }
 func New(o Options) *API {
 	if o.Timeout == 0 {
 		o.Timeout = 5 * time.Second
+	}
+	if o.MaxStatus == 0 {
+		o.MaxStatus = maxStatus
 	}
 	if o.RefusalDelay == nil {
 		o.RefusalDelay = randomDelay

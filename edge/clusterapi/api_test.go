@@ -21,6 +21,7 @@ type fake struct {
 	keys  map[string][]cluster.KeyInfo
 	away  map[string]bool
 	asked []string
+	told  map[string]json.RawMessage // by edges, in place of a little
 }
 
 func newFake() *fake {
@@ -50,6 +51,9 @@ func (f *fake) Ask(_ context.Context, node string, c cluster.Command) (cluster.A
 	}
 	switch c.Do {
 	case cluster.DoTell:
+		if told := f.told[node]; told != nil {
+			return cluster.Answer{Told: told}, nil
+		}
 		return cluster.Answer{Told: json.RawMessage(`{"participants": 2, "rooms": [{"id": "` + node + `-room", "home": "` + node + `"}], "links": [{"from": "` + node + `"}]}`)}, nil
 	case cluster.DoAddKey:
 		f.keys[node] = append(f.keys[node], cluster.KeyInfo{Name: "new"})

@@ -17,6 +17,8 @@ type Status struct {
 	Nodes []Node `json:"nodes"`
 	Rooms []Room `json:"rooms"`
 	Links []Link `json:"links"`
+
+	Omitted Omitted `json:"omitted,omitzero"` // by all edges together
 }
 
 // Node is one of the cluster.
@@ -35,6 +37,8 @@ type Node struct {
 
 	Participants int `json:"participants"` // of an edge, that are connected to it
 	Homes        int `json:"homes"`        // rooms whose home it is
+
+	Omitted Omitted `json:"omitted,omitzero"` // by the edge, of its rooms and links
 }
 
 // Room is one that has a home.
@@ -45,7 +49,10 @@ type Room struct {
 	Epoch     string   `json:"epoch"`
 	Anchors   []string `json:"anchors"`
 	Followers []string `json:"followers"`
-	Entries   int      `json:"entries"` // participants, streams and mixes
+	Standby   string   `json:"standby,omitempty"` // the edge that knows all that the home does; left out while none has all of it
+	Entries   int      `json:"entries"`           // participants, streams and mixes
+
+	OmittedFollowers int `json:"omittedFollowers,omitempty"`
 }
 
 // Link is one between two edges, as the first sees it.
@@ -60,6 +67,8 @@ type Link struct {
 	Dropped  uint64  `json:"dropped"`
 	Calls    int     `json:"calls"`
 	Flows    []Flow  `json:"flows,omitempty"` // what comes from the second
+
+	OmittedFlows int `json:"omittedFlows,omitempty"`
 }
 
 // Flow is what has come of one encoding, or of the feedback about one.
@@ -71,16 +80,24 @@ type Flow struct {
 
 // Told is what an edge says of itself (cluster.DoTell).
 type Told struct {
-	Participants int    `json:"participants"`
-	Rooms        []Room `json:"rooms"` // whose home it is
-	Links        []Link `json:"links"`
+	Participants int     `json:"participants"`
+	Rooms        []Room  `json:"rooms"` // whose home it is
+	Links        []Link  `json:"links"`
+	Omitted      Omitted `json:"omitted,omitzero"`
 }
+
+// maxStatus bounds a Status, in bytes: each edge gets its share, which is never less than minShare.
+const (
+	maxStatus = 32 << 20
+	minShare  = 16 << 10
+)
 
 // status asks all edges.
 func (a *API) status(ctx context.Context) Status {
 	nodes := a.o.Cluster.Nodes()
 	told := make([]Told, len(nodes))
 	faults := make([]string, len(nodes))
+	share := max(a.o.MaxStatus/max(len(nodes), 1), minShare)
 	a.each(nodes, func(i int, n *cluster.Node) {
 		if n.Roles&cluster.Edge == 0 {
 			return
@@ -90,13 +107,17 @@ func (a *API) status(ctx context.Context) Status {
 			err = json.Unmarshal(answer.Told, &told[i])
 		}
 		if err != nil {
-			faults[i] = err.Error()
+			faults[i], told[i] = err.Error(), Told{}
+			return
 		}
+		told[i].Fit(share) // a short one, too: what it leaves out is written here
 	})
 	s := Status{Self: a.o.Cluster.Self(), Nodes: []Node{}, Rooms: []Room{}, Links: []Link{}}
 	for i := range nodes {
 		n := nodeOf(&nodes[i])
-		n.Error, n.Participants, n.Homes = faults[i], told[i].Participants, len(told[i].Rooms)
+		n.Omitted.add(told[i].Omitted)
+		n.Error, n.Participants, n.Homes = faults[i], told[i].Participants, len(told[i].Rooms)+n.Omitted.Rooms
+		s.Omitted.add(n.Omitted)
 		s.Nodes = append(s.Nodes, n)
 		s.Rooms = append(s.Rooms, told[i].Rooms...)
 		s.Links = append(s.Links, told[i].Links...)

@@ -309,6 +309,7 @@ type fakePart struct {
 	over    int
 	answer  func(from string, body []byte) ([]byte, error)
 	applied int
+	whole   [][]roster.Entry
 }
 
 func newPart(t *testing.T, name string) *fakePart {
@@ -333,6 +334,15 @@ func (p *fakePart) Apply(changes []roster.Change) {
 		}
 		p.known[c.Now.Key] = *c.Now
 		p.told = append(p.told, "+"+c.Now.ID)
+	}
+}
+
+func (p *fakePart) Whole(entries []roster.Entry, leads bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.whole = append(p.whole, entries)
+	if p.leads != leads {
+		p.t.Errorf("%s is told %t in all, and was told otherwise whether it leads", p.name, leads)
 	}
 }
 

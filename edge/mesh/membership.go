@@ -35,7 +35,7 @@ func (m *Mesh) Enter(name, region string, part Part) *Membership {
 		s.room.event(placement.View{})
 	}
 	r := s.room
-	r.post(func() {
+	_ = r.post(func() { // it is known, and so it is not forgotten
 		r.core.Prefer(region)
 		r.member = s
 		r.handle(directory.Enter{On: true})
@@ -84,9 +84,19 @@ func (s *Membership) Remove(key roster.Key) { s.event(directory.Remove{Key: key}
 
 func (s *Membership) event(e directory.Event) {
 	r := s.room
-	r.post(func() {
+	_ = r.post(func() { // forgotten only after Close
 		if r.member == s {
 			r.handle(e)
+		}
+	})
+}
+
+// Resync has the part be told the whole, because it could not take something that it was told. It does not wait.
+func (s *Membership) Resync() {
+	r := s.room
+	_ = r.post(func() {
+		if r.member == s {
+			s.part.Whole(r.core.Told())
 		}
 	})
 }
@@ -119,7 +129,7 @@ func (s *Membership) Synced(ctx context.Context) error {
 	defer s.wish()()
 	r := s.room
 	done := make(chan struct{})
-	r.post(func() {
+	_ = r.post(func() {
 		if r.member != s {
 			return
 		}

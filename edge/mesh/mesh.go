@@ -210,6 +210,20 @@ func (m *Mesh) room(name string, create bool) *room {
 	return m.roomLocked(name, create)
 }
 
+// with has fn run in turn by a room, as room gives it, and says which one that is. It fails with ErrNoRoom where there is none, and as
+// room.put does.
+func (m *Mesh) with(name string, create bool, limit int, fn func(r *room)) (*room, error) {
+	for {
+		r := m.room(name, create)
+		if r == nil {
+			return nil, ErrNoRoom
+		}
+		if err := r.put(func() { fn(r) }, limit); err != errForgotten {
+			return r, err
+		}
+	}
+}
+
 func (m *Mesh) roomLocked(name string, create bool) *room {
 	r := m.rooms[name]
 	if r != nil || !create || m.closing || len(m.rooms) >= maxRooms {

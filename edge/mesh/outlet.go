@@ -205,18 +205,17 @@ func (m *Mesh) serveRoom(ctx context.Context, from string, c call, first []byte)
 		m.rubbish(from, errors.Join(meshproto.ErrMessage, err))
 		return
 	}
-	r := m.room(message.Enrol.Room, true)
-	if r == nil {
-		return
-	}
 	session := 2 * m.sessions.Add(1)
-	o := &outlet{mesh: m, encode: encodeRoom, limit: maxSaid, call: c}
-	o.failed = func(error) { r.ended(session) }
-	r.post(func() {
-		r.sessions[session] = o
+	r, err := m.with(message.Enrol.Room, true, 0, func(r *room) {
+		r.sessions[session] = &outlet{
+			mesh: m, encode: encodeRoom, limit: maxSaid, call: c, failed: func(error) { r.ended(session) },
+		}
 		r.handle(directory.Called{Session: session, From: from})
 		r.handle(directory.Heard{Session: session, Message: message})
 	})
+	if err != nil {
+		return
+	}
 	m.readRoom(ctx, r, session, from, c, &reader)
 	r.ended(session)
 }
@@ -232,7 +231,7 @@ func (m *Mesh) readRoom(ctx context.Context, r *room, session uint64, peer strin
 			var message meshproto.RoomMessage
 			var whole bool
 			if message, whole, err = reader.Read(b); err == nil {
-				if whole && !r.put(func() { r.handle(directory.Heard{Session: session, Message: message}) }, maxQueue) {
+				if whole && r.put(func() { r.handle(directory.Heard{Session: session, Message: message}) }, maxQueue) != nil {
 					return
 				}
 				continue
@@ -314,12 +313,8 @@ func (m *Mesh) serveSeats(ctx context.Context, from string, c call, message []by
 		m.counts.seatsReceived.Add(uint64(len(s.Messages)))
 		name := placement.Name{ID: from, Boot: s.Boot}
 		for _, one := range s.Messages {
-			r := m.room(one.Room, true)
-			if r == nil {
-				continue
-			}
 			event := placement.Received{From: name, Message: one.Message}
-			r.put(func() { r.handle(event) }, maxQueue)
+			_, _ = m.with(one.Room, true, maxQueue, func(r *room) { r.handle(event) }) // it may get lost
 		}
 		if message, err = c.Receive(ctx); err != nil {
 			m.strange(from, err)

@@ -2,6 +2,7 @@ package mesh
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -18,6 +19,8 @@ type Part interface {
 	// Apply tells of changes to the entries of others. A change without Now of a key that this edge has itself says only that the
 	// entry of the owner before has given way to this edge's own.
 	Apply(changes []roster.Change)
+	// Whole tells in answer to Membership.Resync what Apply and Lead have told until now: the entries of others that there are.
+	Whole(entries []roster.Entry, leads bool)
 	// Lead tells that this edge is the room's home, or that it is not any more. It is not until it is told.
 	Lead(on bool)
 	// Note brings a note of another edge.
@@ -67,33 +70,47 @@ func newRoom(m *Mesh, name string) *room {
 	}
 }
 
-// post has fn run in turn.
-func (r *room) post(fn func()) { r.put(fn, 0) }
+// Errors of put.
+var (
+	errFull = errors.New("mesh: too much waits for this room")
+	// errForgotten is of a room that the Mesh has dropped: another one may have its name by now, and what is for the room is for that one.
+	errForgotten = fmt.Errorf("%w: nobody has needed this room", ErrClosed)
+)
 
-// put is post, unless more than limit wait already; 0 is no limit.
-func (r *room) put(fn func(), limit int) bool {
+// post has fn run in turn.
+func (r *room) post(fn func()) error { return r.put(fn, 0) }
+
+// put is post, unless more than limit wait already; 0 is no limit. Without an error fn runs, or the Mesh is closing.
+func (r *room) put(fn func(), limit int) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if limit > 0 && len(r.queue) >= limit {
-		return false
+	switch {
+	case r.dead:
+		return errForgotten
+	case limit > 0 && len(r.queue) >= limit:
+		return errFull
 	}
 	r.queue = append(r.queue, fn)
 	if !r.running {
-		r.running = r.mesh.tasks.Go(r.run) == nil
+		if r.running = r.mesh.tasks.Go(r.run) == nil; !r.running {
+			r.queue = nil
+		}
 	}
-	return true
+	return nil
 }
 
-// event posts an event.
-func (r *room) event(e directory.Event) { r.post(func() { r.handle(e) }) }
+// event posts an event. One that is forgotten has nothing to do with any.
+func (r *room) event(e directory.Event) { _ = r.post(func() { r.handle(e) }) }
 
 // do posts fn and waits until it has run.
 func (r *room) do(ctx context.Context, fn func()) error {
 	done := make(chan struct{})
-	r.post(func() {
+	if err := r.post(func() {
 		defer close(done)
 		fn()
-	})
+	}); err != nil {
+		return err
+	}
 	select {
 	case <-done:
 		return nil
@@ -234,9 +251,9 @@ func (r *room) home() (e placement.Epoch, leads bool, changed <-chan struct{}) {
 	return r.epoch, r.leads, r.changed
 }
 
-// ended takes note that a call is over.
+// ended takes note that a call is over. A room that is forgotten had none.
 func (r *room) ended(session uint64) {
-	r.post(func() {
+	_ = r.post(func() {
 		if o := r.sessions[session]; o != nil {
 			delete(r.sessions, session)
 			o.finish()

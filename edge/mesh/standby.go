@@ -57,14 +57,14 @@ func (m *Mesh) serveStandby(ctx context.Context, from string, c call, first []by
 }
 
 func (m *Mesh) posted(from string, message meshproto.Standby) {
-	r := m.room(message.Room, message.Hold != nil)
-	if r == nil {
+	_, err := m.with(message.Room, message.Hold != nil, maxQueue, func(r *room) {
+		r.handle(directory.Posted{From: from, Message: message})
+	})
+	if err == ErrNoRoom {
 		if answer, ok := directory.Stranger(m.options.Self, message); ok {
 			m.post(from, answer)
 		}
-		return
 	}
-	r.put(func() { r.handle(directory.Posted{From: from, Message: message}) }, maxQueue)
 }
 
 // used notes at the home that a token was used, for the next home.

@@ -76,7 +76,9 @@ func (m *Mesh) Rooms(ctx context.Context) []RoomState {
 	var list []RoomState
 	for _, r := range m.list() {
 		var s directory.State
-		if r.do(ctx, func() { s = r.core.State(m.now()) }) != nil {
+		if err := r.do(ctx, func() { s = r.core.State(m.now()) }); err == errForgotten {
+			continue
+		} else if err != nil {
 			break
 		}
 		if s.Home.Zero() || !s.Alive && !s.Leads {

@@ -63,10 +63,14 @@ func newMembers(cfg *config.Settings, log *slog.Logger) (*members, error) {
 	if err != nil {
 		return nil, err
 	}
+	number, err := boot(cfg.DataDir, time.Now(), log)
+	if err != nil {
+		return nil, err
+	}
 	m := &members{
 		cfg: cfg.Cluster, id: id, secret: cfg.Secret, log: log, nodes: map[string]cluster.Node{}, confirmed: map[string]cluster.Meta{},
 		inquiries: map[string]*inquiry{}, linked: func() map[string]bool { return nil },
-		news: make(chan struct{}, 1), self: placement.Name{ID: id.Name, Boot: uint64(time.Now().UnixMilli())},
+		news: make(chan struct{}, 1), self: placement.Name{ID: id.Name, Boot: number},
 	}
 	if m.secret == nil {
 		if m.secret, err = identity.LoadSecret(cfg.Cluster.SecretFile()); err != nil {
@@ -109,6 +113,7 @@ func (m *members) start(at places) error {
 	m.gossip, err = cluster.New(cluster.Config{
 		Self: self, Label: m.cfg.Label, Keys: keys, Seeds: m.cfg.Seeds, Bind: m.cfg.Listen, Advertise: where.String(),
 		Profile: cluster.Profile(m.cfg.Profile), Notify: func(cluster.Event) { m.look() }, SaveKeys: m.cfg.SaveKeys, Log: m.log,
+		MaxStrangers: cluster.DefaultMaxNodes / 2,
 	})
 	m.telling.Unlock()
 	if refused := (*cluster.ListenError)(nil); errors.As(err, &refused) {

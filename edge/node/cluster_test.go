@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -75,6 +76,11 @@ func until(t *testing.T, what string, ok func() bool) {
 
 func newTown(t *testing.T, edges int) *town {
 	t.Helper()
+	return newTownOf(t, edges, nil)
+}
+
+func newTownOf(t *testing.T, edges int, change func(*config.Settings)) *town {
+	t.Helper()
 	roles := make([]string, edges)
 	for i := range roles {
 		roles[i] = identity.Edge
@@ -85,7 +91,7 @@ func newTown(t *testing.T, edges int) *town {
 	}
 	c := &town{t: t, ids: ids, secret: identity.NewSecret(), folder: filepath.Join(t.TempDir(), "store")}
 	for range edges {
-		c.start(nil)
+		c.start(change)
 	}
 	db, err := store.OpenSQLite(t.Context(), c.folder, store.Limits{})
 	if err != nil {
@@ -251,6 +257,10 @@ func TestRoomOnSeveralEdges(t *testing.T) {
 	if room.Home == "" || len(room.Followers) != 2 || len(room.Anchors) != 2 || room.Entries < 3 || room.Why == "" {
 		t.Errorf("%+v", room)
 	}
+	until(t, "a standby", func() bool {
+		var s clusterapi.Status
+		return c.call(c.edges[1], "GET", "/v1/cluster", "", &s) == http.StatusOK && len(s.Rooms) == 1 && slices.Contains(s.Rooms[0].Followers, s.Rooms[0].Standby)
+	})
 	people := 0
 	for _, n := range s.Nodes {
 		if people += n.Participants; n.Error != "" || n.State != "active" || n.Role != "edge" || n.Portal == "" {

@@ -16,6 +16,7 @@ import (
 //   - A node that was never confirmed is no place for rooms, and clients are not sent there.
 //   - Of a node that there is a link to, only its own word counts, but for its load: gossip can neither remove nor change it.
 //   - Of a node that there is no link to, what it said last counts until it says something else, or gossip loses it.
+//   - Those that were never confirmed have a part of the places that gossip has for nodes, and take none of the others'.
 
 const (
 	confirmWait  = 3 * time.Second  // for an answer
@@ -47,6 +48,7 @@ func (n *Node) confirm(ctx context.Context) {
 				answer, err := n.Ask(ctx, node.ID, cluster.Command{Do: cluster.DoDescribe})
 				is, ok := answer.Description(node.ID)
 				m.answered(is, node.Meta, err == nil && ok)
+				m.keep(node.ID)
 				m.look()
 			})
 		}
@@ -120,6 +122,18 @@ func (m *members) answered(is, asked cluster.Meta, ok bool) {
 	q.busy = false
 	q.wait = min(max(2*q.wait, confirmEvery), confirmMost)
 	q.next = time.Now().Add(q.wait)
+}
+
+// keep has gossip let a node in before those that were never confirmed, if it is.
+func (m *members) keep(id string) {
+	m.mu.RLock()
+	confirmed := m.isConfirmed(id)
+	m.mu.RUnlock()
+	m.telling.Lock()
+	defer m.telling.Unlock()
+	if confirmed && m.gossip != nil {
+		m.gossip.Confirm(id)
+	}
 }
 
 // same tells that gossip says of a node what it has said itself, but for its load.

@@ -4,8 +4,10 @@ import (
 	"encoding/base64"
 	"errors"
 	"net"
+	"time"
 
 	"portico/edge/cascade"
+	"portico/edge/conduit"
 	"portico/edge/config"
 	"portico/edge/peer"
 	"portico/edge/portal"
@@ -43,6 +45,9 @@ func (n *Node) openMedia() (err error) {
 		Conn: n.udp.QUIC(), Key: n.keys.tokens().Current, Origins: n.cfg.Portal.CORS, Allow: n.ourPage, Hosts: []string{n.host},
 		MaxConnections: n.cfg.Portal.MaxConnections, MaxQueue: n.cfg.WebTransport.QueueBytes, Log: n.log,
 	}
+	if n.peers != nil {
+		c.Linger = dataLinger
+	}
 	// Browsers know the authority of a public certificate, but not the one that -tls of the operator's CLI makes.
 	if n.tls != nil && !n.cfg.WebTransport.OwnCertificate && !n.cfg.Dev {
 		c.Certificate = n.tls.GetCertificate
@@ -50,9 +55,16 @@ func (n *Node) openMedia() (err error) {
 	if n.data, err = wt.New(c); err != nil {
 		return err
 	}
+	if n.peers != nil {
+		n.conduit = conduit.New(conduit.Options{Links: n.peers, Data: n.data, Log: n.log})
+	}
 	n.observeData()
 	return nil
 }
+
+// dataLinger is how long subscriptions outlive a publisher's connection, so that they go on if it turns out to be on another edge: longer
+// than rooms wait for the word of that.
+const dataLinger = 5 * time.Second
 
 // dataURL is where tokens send clients for data streams; empty when there are none. A browser takes localhost for the IPv6 address,
 // so that name must not stand for a socket of IPv4.
@@ -73,13 +85,17 @@ type sessions struct {
 	media
 	data    *wt.Server       // nil: there are none
 	cascade *cascade.Cascade // nil: there are no other edges
+	conduit *conduit.Conduit // nil: there are none, or no data streams
 }
 
-func (n *Node) sessions() room.Media { return sessions{media{n.engine}, n.data, n.cascade} }
+func (n *Node) sessions() room.Media { return sessions{media{n.engine}, n.data, n.cascade, n.conduit} }
 
 // Remote and RemoteEnded implement room.Media.
 func (s sessions) Remote(stream room.RemoteStream) {
-	if s.cascade != nil {
+	switch {
+	case stream.Data && s.conduit != nil:
+		s.conduit.Remote(stream.Room, stream.Stream, stream.Edge)
+	case !stream.Data && s.cascade != nil:
 		s.cascade.Remote(stream)
 	}
 }
@@ -87,6 +103,9 @@ func (s sessions) Remote(stream room.RemoteStream) {
 func (s sessions) RemoteEnded(stream string) {
 	if s.cascade != nil {
 		s.cascade.RemoteEnded(stream)
+	}
+	if s.conduit != nil {
+		s.conduit.RemoteEnded(stream)
 	}
 }
 
@@ -98,7 +117,7 @@ func (s sessions) Publish(p room.MediaPublication) error {
 		return portalproto.NoTransport(p.Transport)
 	}
 	return dataRefusal(s.data.Publish(wt.Spec{
-		Participant: p.Participant, Transport: p.Transport, Session: p.Session, Events: p.Events,
+		Participant: p.Participant, Transport: p.Transport, Session: p.Session, Resumed: p.Resumed, Events: p.Events,
 	}), p.Transport, portalproto.ErrBadPublication)
 }
 
@@ -144,14 +163,22 @@ func dataRefusal(err error, transport string, bad *portalproto.Error) error {
 }
 
 // grants gives the portal's clients their transports for data.
-type grants struct{ data *wt.Server }
+type grants struct {
+	data *wt.Server
+	url  string
+}
+
+func (g grants) Readmit(room, participant string) portal.DataGrant {
+	g.data.Lose(participant)
+	return g.Admit(room, participant)
+}
 
 func (g grants) Admit(room, participant string) portal.DataGrant {
 	a := g.data.Admit(room, participant)
 	if a.Token == "" {
 		return portal.DataGrant{}
 	}
-	grant := portal.DataGrant{Token: a.Token, Transport: a.Transport}
+	grant := portal.DataGrant{URL: g.url, Token: a.Token, Transport: a.Transport}
 	for _, h := range g.data.Hashes() {
 		grant.Hashes = append(grant.Hashes, base64.StdEncoding.EncodeToString(h))
 	}
@@ -165,7 +192,7 @@ func (n *Node) dataStreams() portal.DataStreams {
 	if n.data == nil {
 		return nil
 	}
-	return grants{n.data}
+	return grants{n.data, n.dataURL()}
 }
 
 func (n *Node) observeData() {
@@ -176,7 +203,9 @@ func (n *Node) observeData() {
 		{Name: "portico_data_admitted_total", Help: "WebTransport connections that showed a valid token."},
 		{Name: "portico_data_refused_total", Help: "WebTransport connections that were refused, by reason.", Labels: []string{"reason"}},
 		{Name: "portico_data_bytes_total", Help: "Data by direction; out counts each subscriber.", Labels: []string{"direction"}},
-		{Name: "portico_data_slow_total", Help: "Subscriptions ended because they did not keep up."},
+		{Name: "portico_data_slow_total", Help: "Subscriptions, and what other edges get, ended because they did not keep up."},
+		{Name: "portico_data_pulls", Help: "Publications of data that come from other edges, or that others get from here.", Labels: []string{"direction"}},
+		{Name: "portico_data_link_bytes_total", Help: "Data between edges, one copy for each, by direction.", Labels: []string{"direction"}},
 		{Name: "portico_udp_dropped_datagrams_total", Help: "Datagrams that were not taken from the UDP port, by reason.", Labels: []string{"reason"}},
 	}, func(emit func(int, float64, ...string)) {
 		s, d := n.data.Stats(), n.udp.Stats()
@@ -192,7 +221,14 @@ func (n *Node) observeData() {
 		emit(5, float64(s.BytesIn), "in")
 		emit(5, float64(s.BytesOut), "out")
 		emit(6, float64(s.Slow))
-		emit(7, float64(d.Unknown), "unknown")
-		emit(7, float64(d.QUICDropped), "quic_queue")
+		if n.conduit != nil {
+			l := n.conduit.Stats()
+			emit(7, float64(l.Pulling), "in")
+			emit(7, float64(l.Serving), "out")
+			emit(8, float64(l.BytesIn), "in")
+			emit(8, float64(l.BytesOut), "out")
+		}
+		emit(9, float64(d.Unknown), "unknown")
+		emit(9, float64(d.QUICDropped), "quic_queue")
 	})
 }

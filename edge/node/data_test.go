@@ -35,11 +35,18 @@ type person struct {
 	told      chan string // events as "name json"
 	login     jsonvalue.Value
 	token     token.Token // the join token
+	url       string      // where data streams are
 	transport []byte
 	session   *webtransport.Session
 }
 
 func join(t *testing.T, address, room string) *person {
+	t.Helper()
+	return joinAs(t, address, room, "Go")
+}
+
+// joinAs is join with a client of that kind.
+func joinAs(t *testing.T, address, room, sdk string) *person {
 	t.Helper()
 	p := &person{t: t, told: make(chan string, 100)}
 	p.io = connectWith(t, address, func(name string, args []jsonvalue.Value) {
@@ -54,11 +61,12 @@ func join(t *testing.T, address, room string) *person {
 	if p.token, err = token.Decode(text); err != nil {
 		t.Fatal(err)
 	}
-	ack, err := p.io.Request(t.Context(), "login", login(text))
+	ack, err := p.io.Request(t.Context(), "login", loginAs(text, sdk))
 	if err != nil || ack[0].Text() != "ok" {
 		t.Fatalf("login: %v, %v", ack, err)
 	}
 	p.login = ack[1]
+	p.url = p.login.Get("webTransportUrl").Text()
 	return p
 }
 
@@ -118,7 +126,7 @@ func (p *person) open() {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	_, session, err := d.Dial(ctx, p.token.WebTransportURL, http.Header{"Origin": {"http://" + p.token.Host}})
+	_, session, err := d.Dial(ctx, p.url, http.Header{"Origin": {"http://" + p.token.Host}})
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -203,6 +211,9 @@ func TestT_43_WebTransportToken(t *testing.T) {
 	at, _ := url.Parse(address)
 	if want := "https://127.0.0.1:" + at.Port() + "/"; p.token.WebTransportURL != want {
 		t.Errorf("the token names %q, want %q", p.token.WebTransportURL, want)
+	}
+	if p.url != p.token.WebTransportURL {
+		t.Errorf("the login says %q", p.url)
 	}
 	text := p.login.Get("webTransportToken").Text()
 	raw, err := base64.StdEncoding.DecodeString(text)

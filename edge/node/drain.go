@@ -8,7 +8,12 @@ import (
 // drain has this edge give away what it has and take nothing new, or take part again. It does not wait: the others hear of it by gossip,
 // the rooms' homes go to other edges at once, and clients that can are asked to follow within the time of the settings.
 func (n *Node) drain(on bool) {
-	if n.members == nil || n.draining.Swap(on) == on {
+	if n.members == nil {
+		return
+	}
+	n.turning.Lock()
+	defer n.turning.Unlock()
+	if n.draining.Swap(on) == on {
 		return
 	}
 	n.log.Info("draining", "on", on)
@@ -20,6 +25,9 @@ func (n *Node) drain(on bool) {
 			within = defaultDrain
 		}
 		n.log.Info("clients are asked to go to other edges", "clients", n.portal.Move(within), "within", within.String())
+	}
+	if !on {
+		n.portal.Stay()
 	}
 }
 

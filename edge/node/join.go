@@ -24,17 +24,27 @@ func (n *Node) joinCluster() error {
 	}
 	services := n.mesh.Services()
 	services[nodeService], services[meshproto.ServicePull] = n.serveNode, n.cascade.Serve
+	if n.conduit != nil {
+		services[meshproto.ServiceData] = n.conduit.Serve
+	}
 	self, c := n.members.self, &n.cfg.Cluster
 	n.mesh.View([]placement.Edge{{ID: self.ID, Boot: self.Boot, Region: c.Region, Weight: capacity(c.Capacity)}})
 	n.peers.Start(peers.Handlers{Services: services, Packets: n.cascade.Packets, Changed: func(node string, up bool) {
 		n.mesh.Changed(node, up)
 		n.cascade.Changed(node, up)
+		if n.conduit != nil {
+			n.conduit.Changed(node, up)
+		}
 		n.members.look() // links count for more than gossip
 	}})
 	n.members.relays, n.members.linked = n.jobs.SetRelays, n.peers.Linked
 	n.members.changed = func(edges []placement.Edge) {
 		n.mesh.View(edges)
-		n.cascade.Reparent()
+		names := make([]string, len(edges))
+		for i := range edges {
+			names[i] = edges[i].ID
+		}
+		n.cascade.View(names)
 	}
 	udp := n.port.UDP.LocalAddr().(*net.UDPAddr).AddrPort()
 	if err := n.members.start(places{links: udp, clients: n.host, secure: n.secure, data: n.dataURL()}); err != nil {
@@ -54,6 +64,9 @@ func (n *Node) leaveCluster(ctx context.Context) error {
 	if n.mesh != nil {
 		n.mesh.Close()
 		n.cascade.Close()
+	}
+	if n.conduit != nil {
+		n.conduit.Close()
 	}
 	err := n.members.leave(ctx)
 	if n.peers != nil {

@@ -239,6 +239,14 @@ func (p part) Apply(changes []roster.Change) {
 	p.Part.Apply(list)
 }
 
+func (p part) Whole(entries []roster.Entry, leads bool) {
+	list := make([]room.Entry, len(entries))
+	for i := range entries {
+		list[i] = *entryFrom(&entries[i])
+	}
+	p.Part.Whole(list, leads)
+}
+
 func (p part) Moved(key roster.Key) { p.Part.Moved(keyFrom(key)) }
 
 // kinds are the kinds of entries in both words.

@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -25,6 +26,7 @@ import (
 
 	"portico/edge/cascade"
 	"portico/edge/clusterapi"
+	"portico/edge/conduit"
 	"portico/edge/config"
 	"portico/edge/console"
 	"portico/edge/jobs"
@@ -65,6 +67,7 @@ type Node struct {
 	peers   *peers.Peers // links to the other edges
 	mesh    *mesh.Mesh   // rooms on several edges
 	cascade *cascade.Cascade
+	conduit *conduit.Conduit // nil: no cluster, or no data streams
 	load    *load
 
 	presence *presence
@@ -77,6 +80,7 @@ type Node struct {
 	ready    atomic.Bool
 
 	draining atomic.Bool
+	turning  sync.Mutex // one at a time begins or ends draining
 }
 
 // New checks the settings against the machine and takes over the sockets. It starts nothing. Its error is one or more lines
@@ -208,7 +212,7 @@ func (n *Node) buildSignalling() {
 	p := n.cfg.Portal
 	n.rooms = room.NewDirectory(room.Options{
 		Config: n.roomConfig, Media: n.sessions(), Selectors: n.selectors(), Mixers: n.mixers(), NewID: newSessionID,
-		Cluster: n.cluster(), Region: n.cfg.Cluster.Region, Log: n.log, Limits: room.Limits{Participants: n.cfg.Limits.RoomParticipants, Sessions: n.cfg.Limits.ParticipantSessions, Pictures: n.cfg.Limits.ParticipantPictures},
+		Cluster: n.cluster(), Region: n.cfg.Cluster.Region, Quality: n.quality, Log: n.log, Limits: room.Limits{Participants: n.cfg.Limits.RoomParticipants, Sessions: n.cfg.Limits.ParticipantSessions, Pictures: n.cfg.Limits.ParticipantPictures},
 	})
 	n.portal = portal.New(portal.Options{
 		Rooms: n.rooms, Signaling: media{n.engine}, Admit: portal.AdmitByKeys(n.keys.tokens, n.store, time.Now),

@@ -160,10 +160,12 @@ func connectWith(t *testing.T, url string, event func(string, []jsonvalue.Value)
 	return c
 }
 
-func login(token string) jsonvalue.Value {
+func login(token string) jsonvalue.Value { return loginAs(token, "Go") }
+
+func loginAs(token, sdk string) jsonvalue.Value {
 	return jsonvalue.OfObject(jsonvalue.M("token", jsonvalue.Of(token)), jsonvalue.M("protocol", jsonvalue.Of("1.2")),
 		jsonvalue.M("userAgent", jsonvalue.OfObject(jsonvalue.M("sdk", jsonvalue.OfObject(
-			jsonvalue.M("type", jsonvalue.Of("Go")), jsonvalue.M("version", jsonvalue.Of("1")))))))
+			jsonvalue.M("type", jsonvalue.Of(sdk)), jsonvalue.M("version", jsonvalue.Of("1")))))))
 }
 
 // Garbage costs its sender the connection, and nobody else anything.

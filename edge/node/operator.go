@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -70,9 +69,11 @@ func (n *Node) serveNode(ctx context.Context, from string, call *link.Call, firs
 func (n *Node) obey(ctx context.Context, c cluster.Command) cluster.Answer {
 	switch c.Do {
 	case cluster.DoTell:
-		told, err := json.Marshal(n.tell(ctx))
-		if err != nil || len(told) > link.MaxMessage-1<<10 {
-			return cluster.Answer{Error: errors.Join(err, errors.New("there is too much to tell")).Error()}
+		t := n.tell(ctx)
+		t.Fit(maxTold)
+		told, err := json.Marshal(t)
+		if err != nil {
+			return cluster.Answer{Error: err.Error()}
 		}
 		return cluster.Answer{Told: told}
 	case cluster.DoDrain, cluster.DoUndrain:
@@ -88,21 +89,25 @@ func (n *Node) obey(ctx context.Context, c cluster.Command) cluster.Answer {
 	return gossip.Obey(c)
 }
 
-// maxTold bounds the flows of a link and the rooms that are told of.
-const maxTold = 200
+// maxTold bounds what an edge tells of itself: it has to go into one message.
+const maxTold = link.MaxMessage - 1<<10
 
-// tell is what this edge knows of itself.
+// tell is what this edge knows of itself. The rooms that it could not ask in time are left out, and counted.
 func (n *Node) tell(ctx context.Context) clusterapi.Told {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	self := n.members.self.ID
 	told := clusterapi.Told{Participants: n.rooms.Count(ctx).Participants, Rooms: []clusterapi.Room{}, Links: []clusterapi.Link{}}
 	for _, r := range n.mesh.Rooms(ctx) {
-		if r.Leads && len(told.Rooms) < maxTold {
+		if r.Leads {
 			told.Rooms = append(told.Rooms, clusterapi.Room{
-				ID: r.Room, Home: self, Why: r.Why, Epoch: r.Epoch.String(), Anchors: r.Anchors, Followers: r.Followers, Entries: r.Entries,
+				ID: r.Room, Home: self, Why: r.Why, Epoch: r.Epoch.String(), Anchors: r.Anchors, Followers: r.Followers, Standby: r.Standby,
+				Entries: r.Entries,
 			})
 		}
+	}
+	if ctx.Err() != nil {
+		told.Omitted.Rooms = max(0, n.mesh.Stats().Led-len(told.Rooms))
 	}
 	for _, s := range n.peers.Stats() {
 		l := clusterapi.Link{
@@ -110,9 +115,7 @@ func (n *Node) tell(ctx context.Context) clusterapi.Told {
 			Dropped: s.Dropped, Calls: s.Calls,
 		}
 		for id, f := range s.Flows {
-			if len(l.Flows) < maxTold {
-				l.Flows = append(l.Flows, clusterapi.Flow{ID: id, Packets: f.Packets, Bytes: f.Bytes})
-			}
+			l.Flows = append(l.Flows, clusterapi.Flow{ID: id, Packets: f.Packets, Bytes: f.Bytes})
 		}
 		told.Links = append(told.Links, l)
 	}

@@ -19,17 +19,18 @@ import (
 
 // StreamQuality implements restapi.Conferences.
 func (c conferences) StreamQuality(ctx context.Context, room, stream, participant string) (jsonvalue.Value, bool) {
-	users, ok := c.n.rooms.Audience(ctx, room, stream)
-	if !ok {
-		return jsonvalue.Value{}, false
-	}
-	q, ok := c.n.engine.Quality(stream, participant)
+	return c.n.rooms.StreamQuality(ctx, room, stream, participant)
+}
+
+// quality is what this edge knows of a stream.
+func (n *Node) quality(ctx context.Context, room, stream, participant string, users map[string]string) (jsonvalue.Value, bool) {
+	q, ok := n.engine.Quality(stream, participant)
 	if !ok {
 		return jsonvalue.Value{}, false
 	}
 	var troubles []jobs.Trouble
-	if c.n.jobs != nil {
-		troubles = c.n.jobs.Troubles(ctx, room, stream)
+	if n.jobs != nil {
+		troubles = n.jobs.Troubles(ctx, room, stream)
 	}
 	return streamJSON(&q, troubles, users), true
 }

@@ -34,11 +34,11 @@ func (c conferences) DestroyRoom(room string) {
 	_ = c.n.tasks.Go(func(context.Context) { c.n.rooms.Destroy(room) })
 }
 
-func (c conferences) Participants(ctx context.Context, id string) []conference.Participant {
+func (c conferences) Participants(ctx context.Context, id string) ([]conference.Participant, error) {
 	return c.n.rooms.Participants(ctx, id)
 }
 
-func (c conferences) Streams(ctx context.Context, id string) []conference.Stream {
+func (c conferences) Streams(ctx context.Context, id string) ([]conference.Stream, error) {
 	return c.n.rooms.Streams(ctx, id)
 }
 

@@ -244,7 +244,7 @@ func (p *Portal) welcome(who *participant, joined room.Joined, data DataGrant) p
 		Participant: joined.Self, RoomID: joined.RoomID, Views: joined.Views, Participants: joined.Participants, Streams: joined.Streams,
 		Adapts: joined.Adapts, Count: joined.Count, Thin: joined.Thin, Edges: p.options.Edges(),
 		Ticket: p.ticket(who), ICEServers: p.options.ICEServers(who.id),
-		WebTransport: data.Token, WebTransportHashes: data.Hashes,
+		WebTransport: data.Token, WebTransportHashes: data.Hashes, WebTransportURL: data.URL,
 	}
 }
 

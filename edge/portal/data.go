@@ -10,11 +10,14 @@ type DataStreams interface {
 	// Admit makes a participant a token for its transport, which is a new one when it has none. While it is connected, there is no
 	// token. What Admit gives is taken back by Revoke, and by the room when the participant leaves it.
 	Admit(room, participant string) DataGrant
+	// Readmit is Admit for a participant that comes from another edge. What it has here from before is lost.
+	Readmit(room, participant string) DataGrant
 	Revoke(participant string)
 }
 
 // DataGrant is what a participant needs for data streams; the zero DataGrant is none.
 type DataGrant struct {
+	URL       string // where it connects
 	Token     string // text for the client (4.6)
 	Transport string // the id in it
 	Hashes    []string
@@ -22,10 +25,14 @@ type DataGrant struct {
 
 // admitData gives a participant that may have data streams what it needs for them, if there is anything to give.
 func (p *Portal) admitData(who *participant) DataGrant {
+	return p.grantData(who, DataStreams.Admit)
+}
+
+func (p *Portal) grantData(who *participant, admit func(d DataStreams, room, participant string) DataGrant) DataGrant {
 	if !who.mayData || p.options.Data == nil {
 		return DataGrant{}
 	}
-	g := p.options.Data.Admit(who.room, who.id)
+	g := admit(p.options.Data, who.room, who.id)
 	if g.Transport != "" {
 		who.dataTransport.Store(&g.Transport)
 	}

@@ -35,6 +35,13 @@ func (d *fakeData) Admit(_, participant string) DataGrant {
 	return DataGrant{Token: "token of " + d.held[participant], Transport: d.held[participant], Hashes: []string{"aGFzaA=="}}
 }
 
+func (d *fakeData) Readmit(room, participant string) DataGrant {
+	d.mu.Lock()
+	delete(d.connected, participant)
+	d.mu.Unlock()
+	return d.Admit(room, participant)
+}
+
 func (d *fakeData) Revoke(participant string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -28,8 +28,8 @@ import (
 type Rooms interface {
 	Join(ctx context.Context, j room.Join) (room.Joined, error)
 	Leave(ctx context.Context, room, participant string)
-	// Renew makes tickets up to a generation useless on other edges.
-	Renew(ctx context.Context, room, participant string, generation uint64)
+	// Renew makes tickets up to a generation useless on other edges, after it has made sure that no other edge has the participant by now.
+	Renew(ctx context.Context, room, participant string, generation uint64) error
 	Publish(ctx context.Context, room, participant string, r portalproto.PublishRequest) (portalproto.SessionAck, error)
 	Subscribe(ctx context.Context, room, participant string, r portalproto.SubscribeRequest) (portalproto.SessionAck, error)
 	Unpublish(ctx context.Context, room, participant, session string, acked func()) error

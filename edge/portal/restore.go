@@ -2,7 +2,6 @@ package portal
 
 import (
 	"context"
-	"time"
 
 	"portico/edge/room"
 	"portico/edge/sioserver"
@@ -68,7 +67,7 @@ func (c *connection) takeOver(ctx context.Context, id string, state token.State,
 		c.failLogin(roomError(err), ack)
 		return
 	}
-	data := c.portal.admitData(p)
+	data := c.portal.grantData(p, DataStreams.Readmit)
 	if !c.portal.remember(p) { // the room has ended it, or another edge has it by now
 		c.portal.revokeData(p)
 		c.failLogin(portalproto.ErrClusterUnavailable, ack)
@@ -150,33 +149,6 @@ func (p *participant) startOver(c *connection) {
 	if before != nil && before.release(p) {
 		before.socket.Disconnect()
 	}
-}
-
-// Move asks every client that said it would to go on with another edge, within that time, and tells how many there are. Those that can
-// not are left where they are, until Drain.
-func (p *Portal) Move(within time.Duration) int {
-	edges := p.options.Edges()
-	if len(edges) == 0 {
-		return 0
-	}
-	p.mu.Lock()
-	var all []*participant
-	for _, who := range p.participants {
-		if who.migrate.Load() && who.sdk.Resumable() {
-			all = append(all, who)
-		}
-	}
-	p.mu.Unlock()
-	for i, who := range all {
-		who.Notify(portalproto.Move{Edges: rotated(edges, i), Ticket: p.ticket(who), Deadline: within})
-	}
-	return len(all)
-}
-
-// rotated is the list with another first: not everybody shall go to the same edge. The first half is that of the better ones.
-func rotated(edges []string, n int) []string {
-	first := n % ((len(edges) + 1) / 2)
-	return append(append([]string{edges[first]}, edges[:first]...), edges[first+1:]...)
 }
 
 // Participants is how many participants are on this edge, those that are away included.

@@ -26,6 +26,7 @@ type townRooms struct {
 	edge map[string]string
 	// renewed, if set, is told of Renew.
 	renewed chan uint64
+	deaf    bool // edges do not hear that another one has a participant of theirs
 }
 
 // edgeRooms are those of one edge.
@@ -51,7 +52,9 @@ func (r edgeRooms) Join(ctx context.Context, j room.Join) (room.Joined, error) {
 		if j.Generation <= was.Generation {
 			return room.Joined{}, portalproto.ErrClusterUnavailable
 		}
-		was.Member.Moved()
+		if !r.deaf {
+			was.Member.Moved()
+		}
 		was.Generation = j.Generation
 	}
 	r.Leave(ctx, j.Room, j.Participant)
@@ -130,14 +133,47 @@ func TestRestore(t *testing.T) {
 }
 
 // Renew implements Rooms.
-func (r edgeRooms) Renew(_ context.Context, _, participant string, generation uint64) {
+func (r edgeRooms) Renew(_ context.Context, _, participant string, generation uint64) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if r.edge[participant] != r.name {
+		return portalproto.ErrClusterUnavailable
+	}
 	j := r.here[participant]
 	j.Generation = max(j.Generation, generation)
 	r.here[participant] = j
 	if r.renewed != nil {
 		r.renewed <- generation
+	}
+	return nil
+}
+
+// TestTicketAfterTheMove: an edge that has not heard that another one has a participant by now does not take a ticket of before.
+func TestTicketAfterTheMove(t *testing.T) {
+	a, b := newTown(t)
+	a.portal.options.Rooms.(edgeRooms).townRooms.deaf = true
+	client, ticket := a.loggedIn("anna", "JavaScript", "5.1")
+	next := b.connect()
+	if result, ok := portalproto.DecodeReloginResult(answered(t, next.request("relogin", restoring(ticket)))); !ok || result.Moved == nil {
+		t.Fatalf("answer %+v", result)
+	}
+	next.opened()
+	want(t, "replayed", a.connect().request("relogin", restoring(ticket)), `["error","`+portalproto.ErrClusterUnavailable.Text+`"]`)
+	if a.portal.Participants() != 1 {
+		t.Error("it did know the participant")
+	}
+	client.h.Closed("transport lost")
+}
+
+// TestTicketAhead: a ticket of an edge whose clock is ahead is taken, and one that is over is not.
+func TestTicketAhead(t *testing.T) {
+	f := newFixture(t)
+	for after, ok := range map[time.Duration]bool{0: true, skew / 2: true, 2 * skew: false, -2 * time.Minute: false} {
+		begin := time.Now().Add(after)
+		ticket := token.MintTicket([]byte(key), token.Ticket{ParticipantID: "anna", NotBefore: begin, NotAfter: begin.Add(90 * time.Second)})
+		if _, err := f.portal.check(ticket.Encode()); (err == nil) != ok {
+			t.Errorf("valid from %v: %v", after, err)
+		}
 	}
 }
 

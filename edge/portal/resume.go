@@ -39,13 +39,16 @@ func (p *Portal) ticket(who *participant) string {
 	return t.Encode()
 }
 
+// skew is by how much the clock of the edge that made a ticket may be ahead of this one's.
+const skew = time.Minute
+
 // check follows rows 2 to 4 of 5.4: a ticket in force, signed in this cluster.
 func (p *Portal) check(text string) (token.Ticket, error) {
 	t, err := token.DecodeTicket(text)
 	switch {
 	case err != nil:
 		return t, &portalproto.Error{Text: err.Error()}
-	case !t.Valid(time.Now()):
+	case !t.Valid(time.Now()) && !t.Valid(time.Now().Add(skew)):
 		return t, portalproto.ErrTicketExpired
 	case !p.options.TicketKeys().Verify(t):
 		return t, portalproto.ErrTicketSignature
@@ -96,21 +99,36 @@ func (c *connection) relogin(data jsonvalue.Value, ack sioserver.Ack) {
 		c.reenter(p, r, ack)
 		return
 	}
-	c.rebind(p, ack)
-	c.portal.spend(p, t)
+	state, err := c.portal.options.TicketKeys().OpenState(t)
+	switch {
+	case err != nil || c.portal.options.Edge == "":
+		c.rebind(p, ack)
+	case !r.Restore: // no other edge gives its place to a client that does not ask for that
+		c.rebind(p, ack)
+		_ = c.portal.group.Go(func(ctx context.Context) { _ = c.portal.spend(ctx, p, state) }) // refused only when the portal closes
+	default:
+		c.confirm(p, state, ack)
+	}
 }
 
-// spend sees to it that a ticket which was exchanged here is not taken on another edge as well.
-func (p *Portal) spend(who *participant, t token.Ticket) {
-	state, err := p.options.TicketKeys().OpenState(t)
-	if err != nil || p.options.Edge == "" {
-		return
+// confirm gives a participant this connection when it is sure that it is still here.
+func (c *connection) confirm(p *participant, state token.State, ack sioserver.Ack) {
+	if c.portal.group.Go(func(ctx context.Context) {
+		if err := c.portal.spend(ctx, p, state); err != nil {
+			c.failLogin(roomError(err), ack)
+			return
+		}
+		c.rebind(p, ack)
+	}) != nil {
+		c.failLogin(portalproto.ErrOverloaded, ack)
 	}
-	_ = p.group.Go(func(ctx context.Context) { // refused only when the portal closes
-		ctx, cancel := context.WithTimeout(ctx, p.options.RequestTimeout)
-		defer cancel()
-		p.options.Rooms.Renew(ctx, who.room, who.id, state.Generation+1)
-	})
+}
+
+// spend sees to it that a ticket which is exchanged here is not taken on another edge as well.
+func (p *Portal) spend(ctx context.Context, who *participant, state token.State) error {
+	ctx, cancel := context.WithTimeout(ctx, p.options.RequestTimeout)
+	defer cancel()
+	return p.options.Rooms.Renew(ctx, who.room, who.id, state.Generation+1)
 }
 
 // rebind makes the connection the participant's, in place of one it may have still.

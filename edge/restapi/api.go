@@ -35,8 +35,8 @@ type Conferences interface {
 	StreamQuality(ctx context.Context, room, stream, participant string) (q jsonvalue.Value, ok bool)
 
 	// Participants and Streams list what is in a room, in the order in which the API shows it; nothing of one that does not run.
-	Participants(ctx context.Context, room string) []conference.Participant
-	Streams(ctx context.Context, room string) []conference.Stream
+	Participants(ctx context.Context, room string) ([]conference.Participant, error)
+	Streams(ctx context.Context, room string) ([]conference.Stream, error)
 	// ChangePermission answers with the participant as it is then.
 	ChangePermission(ctx context.Context, room, participant string, c room.PermissionChange) (conference.Participant, error)
 	DropParticipant(ctx context.Context, room, participant string) error

@@ -146,7 +146,7 @@ func (m *meeting) publish(simulcast bool) string {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	if !slices.ContainsFunc(m.Streams(m.t.Context(), m.room), func(s conference.Stream) bool { return s.ID == ack.ID }) {
+	if list, err := m.Streams(m.t.Context(), m.room); err != nil || !slices.ContainsFunc(list, func(s conference.Stream) bool { return s.ID == ack.ID }) {
 		m.t.Fatal("the stream is not listed")
 	}
 	m.alice.take()
@@ -198,6 +198,27 @@ func TestC_24_Participants(t *testing.T) {
 	m.wantJSON(m.request("GET", "/participants/P_BOB", ""), 200, bob)
 	for _, id := range []string{"P_EVE", "admin", "%20"} {
 		m.wantJSON(m.request("GET", "/participants/"+id, ""), 404, noParticipant)
+	}
+}
+
+// unreachable is a cluster whose rooms cannot be reached.
+type unreachable struct{ room.Cluster }
+
+func (unreachable) Command(context.Context, string, []byte) ([]byte, error) {
+	return nil, portalproto.ErrClusterUnavailable
+}
+
+// TestListsUnreachable: half a list, or none, does not look like a whole one.
+func TestListsUnreachable(t *testing.T) {
+	f := newFixture(t)
+	path := "/v1/rooms/" + f.json(f.asService("POST", "/v1/rooms", `{"name":"r"}`), 200).Get("_id").Text()
+	for _, list := range []string{"/participants", "/streams"} {
+		f.wantJSON(f.asService("GET", path+list, ""), 200, "[]")
+	}
+	f.Close()
+	f.Directory = room.NewDirectory(room.Options{Cluster: unreachable{}, Log: slog.New(slog.DiscardHandler)})
+	for _, list := range []string{"/participants", "/participants/p", "/streams", "/streams/s"} {
+		f.wantJSON(f.asService("GET", path+list, ""), 500, failed)
 	}
 }
 

@@ -13,15 +13,22 @@ import (
 const maxChanges = 1000
 
 func (c *call) listParticipants() (answer, error) {
+	all, err := c.Conferences.Participants(c.ctx, c.room.ID)
+	if err != nil {
+		return nil, c.refused(err)
+	}
 	var list []jsonvalue.Value
-	for _, p := range c.Conferences.Participants(c.ctx, c.room.ID) {
+	for _, p := range all {
 		list = append(list, p.Value())
 	}
 	return jsonAnswer(jsonvalue.OfArray(list...))
 }
 
 func (c *call) getParticipant() (answer, error) {
-	list := c.Conferences.Participants(c.ctx, c.room.ID)
+	list, err := c.Conferences.Participants(c.ctx, c.room.ID)
+	if err != nil {
+		return nil, c.refused(err)
+	}
 	i := slices.IndexFunc(list, func(p conference.Participant) bool { return p.ID == c.path[4] })
 	if i < 0 {
 		return nil, errNoParticipant

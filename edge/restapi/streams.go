@@ -23,15 +23,22 @@ func (c *call) streamJSON(s conference.Stream) jsonvalue.Value {
 }
 
 func (c *call) listStreams() (answer, error) {
+	all, err := c.Conferences.Streams(c.ctx, c.room.ID)
+	if err != nil {
+		return nil, c.refused(err)
+	}
 	var list []jsonvalue.Value
-	for _, s := range c.Conferences.Streams(c.ctx, c.room.ID) {
+	for _, s := range all {
 		list = append(list, c.streamJSON(s))
 	}
 	return jsonAnswer(jsonvalue.OfArray(list...))
 }
 
 func (c *call) getStream() (answer, error) {
-	list := c.Conferences.Streams(c.ctx, c.room.ID)
+	list, err := c.Conferences.Streams(c.ctx, c.room.ID)
+	if err != nil {
+		return nil, c.refused(err)
+	}
 	i := slices.IndexFunc(list, func(s conference.Stream) bool { return s.ID == c.path[4] })
 	if i < 0 {
 		return nil, errNoStream

@@ -74,6 +74,8 @@ type Membership interface {
 	// Note sends a text once to the Part of the edge that has a participant, or to those of all other edges when to is empty. Notes of
 	// one edge arrive in their order.
 	Note(ctx context.Context, to string, body []byte) error
+	// Resync has the Part be told the Whole. It does not block.
+	Resync()
 	// Home asks the room's home, and Owner the edge that owns the key: Part.Command answers there, also when that is this edge.
 	Home(ctx context.Context, body []byte) ([]byte, error)
 	Owner(ctx context.Context, key Key, body []byte) ([]byte, error)
@@ -89,6 +91,9 @@ type Part interface {
 	// Apply tells of changes to the entries of other edges. An entry that was this edge's and is another's now may come as Moved as
 	// well, in any order.
 	Apply(changes []Change)
+	// Whole says in answer to Resync what all changes and words of Lead up to now come to: all entries of other edges, and whether this one
+	// is the home.
+	Whole(entries []Entry, leads bool)
 	// Lead makes this edge the home, or not any more. It is not until it is told.
 	Lead(on bool)
 	// Note brings a note of another edge.

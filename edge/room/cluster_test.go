@@ -229,6 +229,47 @@ func TestResumedTwice(t *testing.T) {
 	w.same("a", "b")
 }
 
+// TestLeftBehind: the media of a publisher who has gone to another edge end here before this edge hears of those there, or those never come.
+func TestLeftBehind(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		w := newTown(t, nil, "a", "b")
+		w.join("a", "anna", "presenter")
+		bob, _ := w.join("b", "bob", "presenter")
+		stream := w.publish("a", "anna")
+		w.resume("b", "anna", 2)
+		bob.take()
+		w.houses["a"].media.events[stream].SessionFailed(stream, stream, "gone")
+		w.settle()
+		wantAll(t, "bob", bob.take())
+		if comes {
+			w.republish("b", "anna", stream)
+		}
+		c := w.houses["a"].d.find(roomID)
+		c.post(func() { c.machine.orphaned(stream) }) // as after orphanTime
+		w.settle()
+		if told := kinds(bob.take()); slices.Contains(told, "stream remove "+stream) == comes {
+			t.Errorf("the media came again: %t; bob is told %q", comes, told)
+		}
+		w.same("a", "b")
+	}
+}
+
+// TestRenew: what would let a participant be taken over is void once it is known to be here, and nobody vouches for one that is elsewhere.
+func TestRenew(t *testing.T) {
+	w := newTown(t, nil, "a", "b")
+	w.join("a", "anna", "presenter")
+	renew := func(edge string, generation uint64) error {
+		defer w.settle()
+		return w.houses[edge].d.Renew(t.Context(), roomID, "anna", generation)
+	}
+	wantText(t, "here", renew("a", 3), "<nil>")
+	_, err := w.houses["b"].d.Join(t.Context(), Join{Room: roomID, Participant: "anna", Member: &fakeMember{}, Resume: true, Generation: 3})
+	wantText(t, "by what is void", err, portalproto.ErrClusterUnavailable.Text)
+	w.resume("b", "anna", 4)
+	wantText(t, "elsewhere", renew("a", 5), portalproto.ErrClusterUnavailable.Text)
+	wantText(t, "there", renew("b", 5), "<nil>")
+}
+
 // TestMovedAndForgotten: what a participant that is elsewhere still has here ends with the room here, for which it does not leave.
 func TestMovedAndForgotten(t *testing.T) {
 	w := newTown(t, nil, "a", "b")
@@ -355,10 +396,10 @@ func TestOperatorFromAfar(t *testing.T) {
 		anna.take()
 		bob.take()
 		d, no := w.houses[at].d, false
-		if got := d.Participants(t.Context(), roomID); len(got) != 2 || !got[0].Permission.Publish.Audio {
+		if got := listed(d.Participants(t.Context(), roomID)); len(got) != 2 || !got[0].Permission.Publish.Audio {
 			t.Errorf("at %s: participants %+v", at, got)
 		}
-		if got := ids(d.Streams(t.Context(), roomID)); !slices.Equal(got, []string{common, one, two}) {
+		if got := ids(listed(d.Streams(t.Context(), roomID))); !slices.Equal(got, []string{common, one, two}) {
 			t.Errorf("at %s: streams %q", at, got)
 		}
 		for _, id := range []string{"anna", "bob"} {
@@ -406,7 +447,7 @@ func TestOperatorFromAfar(t *testing.T) {
 		if !anna.dropped {
 			t.Errorf("at %s: the room was not destroyed", at)
 		}
-		if got := d.Participants(t.Context(), roomID); len(got) != 0 {
+		if got := listed(d.Participants(t.Context(), roomID)); len(got) != 0 {
 			t.Errorf("at %s: %+v", at, got)
 		}
 	}

@@ -16,11 +16,13 @@ import (
 //	{"op": "change", "stream", "changes": [change…]}       {"op": "drop", "participant"}
 //	{"op": "permission", "participant", "publish"?: {"audio"?, "video"?}, "subscribe"?: …}
 //	{"op": "participants" | "streams", "from": n}          {"op": "destroy"}
+//	{"op": "subscription", "control": subscription-control request}   {"op": "unsubscribe", "session"}
+//	{"op": "quality", "stream", "participant"?}
 //
 // and "here": true when the edge that is asked must do it itself. A change is {"mix": view}, {"unmix": view}, {"active": bool, "kind"},
 // {"layout": […]} or {"region": n, "stream"}. Answers are
 //
-//	{"refused"?, "region"?, "participant"?, "stream"?, "participants"?: […], "streams"?: […], "more"?: true}
+//	{"refused"?, "region"?, "participant"?, "stream"?, "participants"?: […], "streams"?: […], "more"?: true, "quality"?: {…}}
 
 type op string
 
@@ -34,6 +36,9 @@ const (
 	opParticipants op = "participants"
 	opStreams      op = "streams"
 	opDestroy      op = "destroy"
+	opSubscription op = "subscription"
+	opUnsubscribe  op = "unsubscribe"
+	opQuality      op = "quality"
 )
 
 // command is a request; of its fields those count that its op needs.
@@ -46,6 +51,9 @@ type command struct {
 	changes     []StreamChange
 	permission  PermissionChange
 	from        int // of a list: how many are known already
+
+	session      string
+	subscription portalproto.SubscriptionControl
 }
 
 // reply is the answer.
@@ -56,6 +64,7 @@ type reply struct {
 	participants []conference.Participant
 	streams      []conference.Stream
 	more         bool // of a list: there are others behind
+	quality      jsonvalue.Value
 }
 
 // maxPage is about how many bytes of a list go into one answer, and maxChanges how many changes into one command.
@@ -86,6 +95,10 @@ func (c *command) encode() []byte {
 			jsonvalue.M("subscribe", rights(c.permission.SubscribeAudio, c.permission.SubscribeVideo)))
 	case opParticipants, opStreams:
 		members = append(members, jsonvalue.M("from", jsonvalue.OfInt(int64(c.from))))
+	case opSubscription:
+		members = append(members, jsonvalue.M("control", c.subscription.Encode()))
+	case opUnsubscribe:
+		members = append(members, jsonvalue.M("session", jsonvalue.Of(c.session)))
 	}
 	return jsonvalue.OfObject(members...).Append(nil)
 }
@@ -120,6 +133,14 @@ func decodeCommand(b []byte) (c command, err error) {
 		c.from = int(from)
 		ok = ok && read
 	case opDestroy:
+	case opSubscription:
+		c.subscription, err = portalproto.DecodeSubscriptionControl(v.Get("control"))
+		ok = ok && err == nil
+	case opUnsubscribe:
+		c.session = v.Get("session").Text()
+		ok = ok && short(c.session, maxID)
+	case opQuality:
+		ok = ok && c.stream != ""
 	default:
 		ok = false
 	}
@@ -247,7 +268,8 @@ func encodeReply(r reply, refused error) []byte {
 	}
 	return jsonvalue.OfObject(
 		jsonvalue.M("region", textOrNothing(r.region)), jsonvalue.M("participant", participant), jsonvalue.M("stream", stream),
-		jsonvalue.M("participants", participants), jsonvalue.M("streams", streams), jsonvalue.M("more", orNothing(r.more))).Append(nil)
+		jsonvalue.M("participants", participants), jsonvalue.M("streams", streams), jsonvalue.M("more", orNothing(r.more)),
+		jsonvalue.M("quality", r.quality)).Append(nil)
 }
 
 // decodeReply reads it; a refusal comes as the *portalproto.Error that it was.
@@ -260,6 +282,9 @@ func decodeReply(b []byte) (r reply, err error) {
 		return r, &portalproto.Error{Text: text}
 	}
 	r.region, r.more = v.Get("region").Text(), v.Get("more").Bool()
+	if q := v.Get("quality"); q.Kind() == jsonvalue.Object {
+		r.quality = q
+	}
 	if p := v.Get("participant"); p.Exists() {
 		if r.participant, err = readParticipant(p); err != nil {
 			return reply{}, err

@@ -106,3 +106,89 @@ func TestBadDataRequests(t *testing.T) {
 		t.Errorf("a request that was refused here reached the media:\n%s", calls)
 	}
 }
+
+// TestDataOfAnotherEdge: data that are published on another edge can be subscribed to, and go on when their publisher goes to a third one
+// and comes to that of the subscriber.
+func TestDataOfAnotherEdge(t *testing.T) {
+	w := newTown(t, nil, "a", "b", "c")
+	w.join("a", "anna", "presenter")
+	bob, _ := w.join("b", "bob", "viewer")
+	w.join("c", "cleo", "viewer")
+	s := w.houses["a"].publishData("anna")
+	w.settle()
+	bob.take()
+	ack, err := w.houses["b"].d.Subscribe(t.Context(), roomID, "bob", portalproto.SubscribeRequest{DataFrom: s, Transport: quic("t-bob")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.houses["b"].ready(ack.ID, nil)
+	wantAll(t, "bob", bob.take(), `progress {"id":"`+ack.ID+`","status":"ready"}`)
+	calls := w.houses["b"].media.seen()
+	if i := slices.Index(calls, "remote "+s+" at a"); i < 0 || i > slices.IndexFunc(calls, func(c string) bool { return strings.HasPrefix(c, "subscribe") }) {
+		t.Errorf("the media layer was told %q", calls)
+	}
+	resume := func(edge string, generation uint64) {
+		t.Helper()
+		w.resume(edge, "anna", generation)
+		again, err := w.houses[edge].d.Publish(t.Context(), roomID, "anna", portalproto.PublishRequest{Data: true, Transport: quic("t-anna"), Resume: s})
+		if err != nil || again.ID != s {
+			t.Fatalf("%+v, %v", again, err)
+		}
+		w.houses[edge].ready(s, nil)
+		w.settle()
+		wantAll(t, "bob", bob.take())
+	}
+	resume("c", 2)
+	if calls := w.houses["b"].media.seen(); calls[len(calls)-1] != "remote "+s+" at c" {
+		t.Errorf("the media layer was told %q", calls)
+	}
+	if calls := w.houses["c"].media.seen(); !slices.Contains(calls, "remote "+s+" ended") || !slices.Contains(calls, "publish "+s+" resumed") {
+		t.Errorf("the media layer was told %q", calls)
+	}
+	resume("b", 3)
+	if calls := w.houses["b"].media.seen(); calls[len(calls)-1] != "remote "+s+" ended" {
+		t.Errorf("the media layer was told %q", calls)
+	}
+	// The connections of before end, whenever the word comes: nobody is told of it.
+	for _, edge := range []string{"a", "c"} {
+		w.houses[edge].media.events[s].SessionFailed("t-anna", s, "gone")
+	}
+	w.settle()
+	wantAll(t, "bob", bob.take())
+	w.same("a", "b", "c")
+	w.leave("b", "anna")
+	wantAll(t, "bob", sorted(kinds(bob.take())), "participant leave", "progress error", "stream remove "+s)
+}
+
+// TestDataLeftBehind: the publisher's connection to the edge that it has left ends before that edge hears of the one to the next.
+func TestDataLeftBehind(t *testing.T) {
+	for _, comes := range []bool{true, false} {
+		w := newTown(t, nil, "a", "b")
+		w.join("a", "anna", "presenter")
+		bob, _ := w.join("b", "bob", "viewer")
+		s := w.houses["a"].publishData("anna")
+		w.settle()
+		w.resume("b", "anna", 2)
+		bob.take()
+		w.houses["a"].media.events[s].SessionFailed("t-anna", s, "gone")
+		w.settle()
+		wantAll(t, "bob", bob.take())
+		if comes {
+			ack, err := w.houses["b"].d.Publish(t.Context(), roomID, "anna", portalproto.PublishRequest{Data: true, Transport: quic("t"), Resume: s})
+			if err != nil || ack.ID != s {
+				t.Fatalf("%+v, %v", ack, err)
+			}
+			w.houses["b"].ready(s, nil)
+			w.settle()
+		}
+		c := w.houses["a"].d.find(roomID)
+		c.post(func() { c.machine.orphaned(s) }) // as after orphanTime
+		w.settle()
+		if comes {
+			wantAll(t, "bob", bob.take())
+		} else {
+			wantAll(t, "bob", bob.take(), `stream {"id":"`+s+`","status":"remove"}`)
+		}
+		w.same("a", "b")
+	}
+}

@@ -25,6 +25,10 @@ type Options struct {
 	// Cluster, without which all participants of a room are on this edge, and Region, which is where this edge is.
 	Cluster Cluster
 	Region  string
+	// Quality is what this edge knows of a forward stream, and of one participant's subscriptions to it or, without one, of all, as JSON with
+	// lists "notMixed", "subscriptions" and "ended", and a number "omitted" of subscriptions; users are the names behind participants. nil, and
+	// false: nothing.
+	Quality func(ctx context.Context, room, stream, participant string, users map[string]string) (q jsonvalue.Value, ok bool)
 	NewID   func() string // session ids: 32 lower-case hexadecimal digits, never the same twice
 	Limits  Limits
 	Linger  time.Duration // how long a room without anyone in it stays; 0 means 30 s (rooms-and-media 3.5)
@@ -155,6 +159,11 @@ func (d *Directory) wake(ctx context.Context, id string, e *entry) {
 		media: d.options.Media, newID: d.options.NewID, log: log,
 		left: func() { d.check(id, e) }, heard: make(chan struct{}),
 	}
+	if quality := d.options.Quality; quality != nil {
+		c.look = func(ctx context.Context, stream, participant string, users map[string]string) (jsonvalue.Value, bool) {
+			return quality(ctx, id, stream, participant, users)
+		}
+	}
 	c.life, c.end = context.WithCancel(context.Background())
 	c.loop = task.NewLoop(task.LoopOptions{
 		OnPanic: func(p *task.PanicError) {
@@ -274,15 +283,11 @@ func (d *Directory) in(id string, f func(c *controller) error) error {
 	return err
 }
 
-// Renew makes what entitles to take a participant over void up to a generation: it has come back here by one of these. Without other
-// edges it does nothing.
-func (d *Directory) Renew(ctx context.Context, room, participant string, generation uint64) {
-	_ = d.in(room, func(c *controller) error {
-		return c.run(ctx, func() error {
-			c.machine.renew(participant, generation)
-			return nil
-		})
-	})
+// Renew makes what entitles to take a participant over void up to a generation: it has come back here by one of these. Before, it makes
+// sure that the participant is still here: an edge that stood still, or was cut off, may not have heard that another one has it by now. That
+// is portalproto.ErrClusterUnavailable. Without other edges it does nothing.
+func (d *Directory) Renew(ctx context.Context, room, participant string, generation uint64) error {
+	return d.in(room, func(c *controller) error { return c.renew(ctx, participant, generation) })
 }
 
 // Leave takes a participant out of its room; doing so twice is no error.

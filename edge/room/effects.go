@@ -18,6 +18,10 @@ func (c *controller) deliver() {
 			c.tickLater()
 			continue
 		}
+		if e.orphan != "" {
+			time.AfterFunc(orphanTime, func() { c.post(func() { c.machine.orphaned(e.orphan) }) })
+			continue
+		}
 		if f := c.making(&e); f != nil {
 			media = append(media, f)
 			continue
@@ -103,9 +107,9 @@ func (c *controller) runMedia() {
 	}
 }
 
-// flush waits until the media layer knows what feeds the tracks: streams of other edges are made known to it beside the Loop.
-func (c *controller) flush(tracks []subscribed) {
-	if c.membership == nil || len(tracks) == 0 {
+// flush waits until the media layer knows what feeds a subscription: streams of other edges are made known to it beside the Loop.
+func (c *controller) flush() {
+	if c.membership == nil {
 		return
 	}
 	told := make(chan struct{})

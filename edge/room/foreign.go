@@ -97,6 +97,21 @@ func (m *machine) apply(list []news) {
 	}
 }
 
+// whole takes all that is on other edges, in place of changes that are not known: list is what could be read of what is there.
+func (m *machine) whole(list []news, there map[Key]bool) {
+	for _, id := range m.order {
+		if key := (Key{ParticipantEntry, id}); m.members[id].edge != "" && !there[key] {
+			list = append(list, news{key: key})
+		}
+	}
+	for _, p := range m.streams {
+		if key := (Key{StreamEntry, p.stream.ID}); p.edge != "" && !there[key] {
+			list = append(list, news{key: key})
+		}
+	}
+	m.apply(list)
+}
+
 // memberThere is a participant on another edge, or what has changed of it.
 func (m *machine) memberThere(n *news) {
 	who := m.members[n.key.ID]
@@ -152,7 +167,9 @@ func (m *machine) moveMember(who *member) {
 func (m *machine) moveStream(p *publication) {
 	p.edge = nowhere
 	m.release(p.stream.Owner)
-	m.superseded[p.stream.ID] = p.stream.Owner
+	if !p.failed {
+		m.superseded[p.stream.ID] = p.stream.Owner
+	}
 }
 
 // streamThere is a stream on another edge, or what has changed of it.

@@ -43,6 +43,9 @@ func (f *fakeMedia) seen() []string {
 }
 
 func (f *fakeMedia) Publish(p MediaPublication) error {
+	if p.Data && p.Resumed {
+		f.note("publish %s resumed", p.Session)
+	}
 	f.note("publish %s %s new=%v", p.Transport, p.Session, p.New)
 	f.mu.Lock()
 	f.events[p.Session] = p.Events
@@ -116,6 +119,14 @@ func (f *fakeMedia) Stop(session string)                 { f.note("stop %s", ses
 func (f *fakeMedia) CloseParticipant(participant string) { f.note("close %s", participant) }
 func (f *fakeMedia) Remote(s RemoteStream)               { f.note("remote %s at %s", s.Stream, s.Edge) }
 func (f *fakeMedia) RemoteEnded(stream string)           { f.note("remote %s ended", stream) }
+
+// listed is a list that there has to be.
+func listed[T any](list []T, err error) []T {
+	if err != nil {
+		panic(err)
+	}
+	return list
+}
 
 // fakeMember keeps what it was told, as JSON.
 type fakeMember struct {
@@ -214,9 +225,11 @@ func (h *house) join(id, role string) (*fakeMember, Joined) {
 func (h *house) settle() {
 	h.t.Helper()
 	err := h.d.in(roomID, func(c *controller) error {
-		err := c.run(h.t.Context(), func() error { return nil })
-		c.done.Wait()
-		return err
+		return c.run(h.t.Context(), func() error {
+			c.deliver()
+			c.done.Wait() // here, where nothing is added to it meanwhile
+			return nil
+		})
 	})
 	if err != nil {
 		h.t.Fatal(err)

@@ -58,6 +58,21 @@ func (m *machine) lead(on bool, edge string) {
 	}
 }
 
+// unseenTurns is more than how often a room's home can have changed without this edge being told.
+const unseenTurns = 1 << 16
+
+// resign has this edge be the home no more, because others may have been since. What it makes when it is the home again goes before what
+// they have made, of which it knows nothing; and they ask for what is missing then (reclaim).
+func (m *machine) resign() {
+	m.lead(false, "")
+	for _, v := range m.views {
+		v.generation += unseenTurns
+	}
+	for i := range m.selected {
+		m.selected[i].generation += unseenTurns
+	}
+}
+
 // follow says where a view is made from now on, or, without a label, where the loudest audio is chosen.
 func (m *machine) follow(label string, at *string, edge string) {
 	if edge == "" || *at == edge {

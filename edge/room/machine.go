@@ -51,6 +51,7 @@ type publication struct {
 	stream     conference.Stream
 	transport  string
 	ready      bool
+	failed     bool // its session has ended, and its owner is on another edge: it may be there already
 	edge       string
 	generation uint64
 }
@@ -109,6 +110,8 @@ type effect struct {
 	ask *command // otherwise: something to ask the home for, whose answer is of no interest
 
 	tick bool // otherwise: machine.tick is to be called after rosterPace
+
+	orphan string // otherwise: machine.orphaned is to be called with it after orphanTime
 }
 
 // newMachine is a room without anyone in it. mixes says that there are mixers, clustered that it may be on other edges too. faults are
@@ -188,6 +191,8 @@ func (m *machine) mayJoin(j *Join) error {
 	switch {
 	case j.Resume && who == nil:
 		return portalproto.ErrNoClient
+	case j.Resume && who.edge != "" && j.Generation > 0 && j.Generation <= who.generation: // it was taken over again meanwhile
+		return portalproto.ErrClusterUnavailable
 	case j.Resume && who.edge != "":
 		return nil
 	case who != nil:

@@ -176,7 +176,7 @@ func (h *mixingHouse) notation(v jsonvalue.Value) string {
 func (h *mixingHouse) shown() string {
 	h.t.Helper()
 	var names []string
-	for _, p := range h.d.Streams(h.t.Context(), roomID) {
+	for _, p := range listed(h.d.Streams(h.t.Context(), roomID)) {
 		if p.ID == common {
 			for i := range p.Layout.Len() {
 				names = append(names, h.named(p.Layout.Index(i).Get("stream").Text()))
@@ -198,7 +198,7 @@ func (h *mixingHouse) named(stream string) string {
 
 func (h *mixingHouse) stream(id string) conference.Stream {
 	h.t.Helper()
-	list := h.d.Streams(h.t.Context(), roomID)
+	list := listed(h.d.Streams(h.t.Context(), roomID))
 	i := slices.IndexFunc(list, func(s conference.Stream) bool { return s.ID == id })
 	if i < 0 {
 		h.t.Fatalf("no stream %s in %v", id, list)

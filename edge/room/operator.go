@@ -48,14 +48,42 @@ type Occupy struct {
 	Stream string
 }
 
-// Participants lists who is in a room, in the order of joining.
-func (d *Directory) Participants(ctx context.Context, room string) (list []conference.Participant) {
-	for more := true; more; {
-		r, err := d.operate(ctx, room, command{op: opParticipants, from: len(list)})
-		list = append(list, r.participants...)
-		more = err == nil && r.more && len(r.participants) > 0
+// Participants lists who is in a room, in the order of joining; nobody is in one that is not active. Half a list is an error.
+func (d *Directory) Participants(ctx context.Context, room string) ([]conference.Participant, error) {
+	return pages(func(from int) ([]conference.Participant, bool, error) {
+		r, err := d.operate(ctx, room, command{op: opParticipants, from: from})
+		return r.participants, r.more, err
+	})
+}
+
+// errEndless is of a list that another edge goes on and on with.
+var errEndless = errors.New("another edge's list does not end")
+
+// Bounds of a list that comes from another edge, page by page.
+const (
+	maxPages  = 256
+	maxListed = 1 << 16
+)
+
+// pages gathers a list. next gives what follows after so many, and whether there is more.
+func pages[T any](next func(from int) (page []T, more bool, err error)) (list []T, err error) {
+	for range maxPages {
+		page, more, err := next(len(list))
+		switch {
+		case err == portalproto.ErrNotJoinedRoom:
+			return nil, nil
+		case err != nil:
+			return nil, err
+		}
+		list = append(list, page...)
+		switch {
+		case !more || len(page) == 0:
+			return list, nil
+		case len(list) > maxListed:
+			return nil, errEndless
+		}
 	}
-	return list
+	return nil, errEndless
 }
 
 // ChangePermission changes what a participant may publish and subscribe to from now on; what it does already goes on.
@@ -70,14 +98,13 @@ func (d *Directory) DropParticipant(ctx context.Context, room, participant strin
 	return err
 }
 
-// Streams lists the streams of a room: those of its views, those of the loudest audio, then those that are published.
-func (d *Directory) Streams(ctx context.Context, room string) (list []conference.Stream) {
-	for more := true; more; {
-		r, err := d.operate(ctx, room, command{op: opStreams, from: len(list)})
-		list = append(list, r.streams...)
-		more = err == nil && r.more && len(r.streams) > 0
-	}
-	return list
+// Streams lists the streams of a room: those of its views, those of the loudest audio, then those that are published. Otherwise it is as
+// Participants.
+func (d *Directory) Streams(ctx context.Context, room string) ([]conference.Stream, error) {
+	return pages(func(from int) ([]conference.Stream, bool, error) {
+		r, err := d.operate(ctx, room, command{op: opStreams, from: from})
+		return r.streams, r.more, err
+	})
 }
 
 // ChangeStream makes the changes in their order, those of SetStatus only if all others could be made. Of these, one that fails does not

@@ -15,13 +15,13 @@ func TestC_24_25_PermissionsTakeEffect(t *testing.T) {
 	h := newMixingHouse(t, nil)
 	h.publish(1)
 	ids := func() (list []string) {
-		for _, p := range h.d.Participants(t.Context(), roomID) {
+		for _, p := range listed(h.d.Participants(t.Context(), roomID)) {
 			list = append(list, p.ID+" "+p.Role)
 		}
 		return list
 	}
 	wantAll(t, "in the order of joining", ids(), "watcher viewer", "p1 presenter")
-	if list := h.d.Participants(t.Context(), "ffffffffffffffffffffffff"); list != nil {
+	if list := listed(h.d.Participants(t.Context(), "ffffffffffffffffffffffff")); list != nil {
 		t.Errorf("in a room that is not active: %v", list)
 	}
 	yes, no := true, false

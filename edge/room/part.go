@@ -18,37 +18,67 @@ type part struct{ c *controller }
 
 func (p part) Apply(changes []Change) {
 	list := make([]news, 0, len(changes))
+	weight := 1
 	for _, change := range changes {
 		if n, ok := readChange(change); ok {
 			list = append(list, n)
 		}
+		if weight++; change.Now != nil {
+			weight += len(change.Now.Value) >> 10
+		}
 	}
-	if bad := len(changes) - len(list); bad > 0 {
-		p.c.log.Warn("another edge says what makes no sense", "entries", bad)
-	}
-	p.post(func(m *machine) {
+	p.senseless(len(changes) - len(list))
+	p.heed(word{weight: weight, do: func(m *machine) {
 		m.apply(list)
-		close(p.c.heard)
-		p.c.heard = make(chan struct{})
-	})
+		p.c.stir()
+	}})
 }
 
-// post has the machine take something that may be the end of what keeps the room here.
-func (p part) post(f func(m *machine)) {
-	p.c.post(func() {
-		idle := p.c.machine.idle()
-		f(p.c.machine)
-		if !idle && p.c.machine.idle() {
-			p.c.left()
+// senseless tells the log of entries that say nothing.
+func (p part) senseless(entries int) {
+	if entries > 0 {
+		p.c.log.Warn("another edge says what makes no sense", "entries", entries)
+	}
+}
+
+// stir wakes those who wait for what other edges say, on the Loop.
+func (c *controller) stir() {
+	close(c.heard)
+	c.heard = make(chan struct{})
+}
+
+func (p part) Whole(entries []Entry, leads bool) {
+	list := make([]news, 0, len(entries))
+	there := make(map[Key]bool, len(entries))
+	for i := range entries {
+		there[entries[i].Key] = true
+		if n, ok := readChange(Change{Now: &entries[i]}); ok {
+			list = append(list, n)
 		}
-	})
+	}
+	p.senseless(len(entries) - len(list))
+	if p.c.inbox.whole(func(m *machine, turned bool) {
+		switch { // before it hears of mixes which are another's to make
+		case !leads:
+			m.lead(false, p.c.membership.HomeEdge())
+		case turned:
+			m.resign()
+		}
+		m.whole(list, there)
+		if leads {
+			m.lead(true, "")
+		}
+		p.c.stir()
+	}) {
+		p.remind()
+	}
 }
 
 func (p part) Lead(on bool) {
-	p.post(func(m *machine) {
+	p.heed(word{weight: 1, home: true, do: func(m *machine) {
 		m.lead(on, p.c.membership.HomeEdge())
 		p.c.log.Debug("home of the room", "here", on)
-	})
+	}})
 }
 
 func (p part) Note(body []byte) {
@@ -59,22 +89,26 @@ func (p part) Note(body []byte) {
 	case n.destroy:
 		p.Destroyed()
 	default:
-		p.c.post(func() { p.c.machine.tellText(n.from, n.to, n.message) })
+		p.heed(word{bytes: len(body), do: func(m *machine) { m.tellText(n.from, n.to, n.message) }})
 	}
 }
 
 func (p part) Moved(key Key) {
-	p.post(func(m *machine) { m.hasMoved(key) })
+	p.heed(word{always: true, do: func(m *machine) { m.hasMoved(key) }})
 }
 
 func (p part) Destroyed() {
-	p.c.post(func() {
-		if p.c.machine.idle() { // it has ended by itself
+	if !p.c.inbox.end() {
+		return
+	}
+	p.heed(word{always: true, do: func(m *machine) {
+		p.c.inbox.ended()
+		if m.idle() { // it has ended by itself
 			p.c.left()
 			return
 		}
 		p.c.destroyed(portalproto.ReasonOwnerLeave, true)
-	})
+	}})
 }
 
 // patience is how long a command waits for what it is about: the word of a new stream may be slower than the command to mix it.
@@ -98,6 +132,9 @@ func (p part) Command(ctx context.Context, from string, body []byte) ([]byte, er
 	}
 	if cmd.op == opStreams {
 		r.streams, r.more = page(r.streams, streamSize)
+	}
+	if cmd.op == opQuality {
+		r.quality = fitQuality(r.quality)
 	}
 	return encodeReply(r, err), nil
 }
@@ -127,8 +164,13 @@ func (c *controller) executePatiently(ctx context.Context, cmd command) (r reply
 
 // execute carries out a command, here or where it has to be.
 func (c *controller) execute(ctx context.Context, cmd command) (r reply, err error) {
-	if cmd.op == opDestroy {
+	switch cmd.op {
+	case opDestroy:
 		return r, c.destroy(ctx, portalproto.ReasonOwnerLeave)
+	case opSubscription, opUnsubscribe:
+		return r, c.performOnSubscription(ctx, cmd)
+	case opQuality:
+		return c.quality(ctx, cmd)
 	}
 	if cmd.op != opChange || c.membership == nil || cmd.here {
 		return c.routed(ctx, cmd)
@@ -225,7 +267,9 @@ func (c *controller) ask(ctx context.Context, at elsewhere, cmd command) (reply,
 		answer, err = c.membership.Owner(ctx, at.owner, cmd.encode())
 	}
 	if err != nil {
-		c.log.Warn("another edge of the room does not answer", "op", cmd.op, "error", err)
+		if !errors.Is(err, context.Canceled) { // else nobody waits for it any more
+			c.log.Warn("another edge of the room does not answer", "op", cmd.op, "error", err)
+		}
 		return reply{}, portalproto.ErrClusterUnavailable
 	}
 	r, err := decodeReply(answer)
@@ -271,6 +315,23 @@ func (c *controller) admit(ctx context.Context, j *Join) (here bool, err error) 
 		err = c.membership.Synced(ctx)
 	}
 	return false, unreachable(err)
+}
+
+// renew is Renew.
+func (c *controller) renew(ctx context.Context, participant string, generation uint64) error {
+	if c.membership == nil {
+		return nil
+	}
+	if err := c.membership.Synced(ctx); err != nil {
+		return unreachable(err)
+	}
+	return unreachable(c.run(ctx, func() error {
+		if c.machine.local(participant) == nil {
+			return portalproto.ErrClusterUnavailable
+		}
+		c.machine.renew(participant, generation)
+		return nil
+	}))
 }
 
 // unreachable keeps a refusal; everything else is that the room cannot be reached.

@@ -3,6 +3,7 @@ package room
 import (
 	"slices"
 	"strings"
+	"time"
 
 	"portico/shared/conference"
 	"portico/shared/portalproto"
@@ -154,6 +155,7 @@ func (m *machine) resumed(p *publication) {
 		return
 	}
 	was := m.streams[i]
+	m.remoteEnded(was) // what is fed by it goes over to what has taken its place
 	p.generation, p.stream.InViews = max(p.generation, was.generation+1), was.stream.InViews
 	m.streams = slices.Clone(m.streams)
 	m.streams[i] = p
@@ -179,7 +181,13 @@ func (m *machine) layersWanted(session string, rids []string) {
 
 // sessionFailed is the media layer's word that a session is over.
 func (m *machine) sessionFailed(session, reason string) {
-	if p := m.published(session); p != nil {
+	p := m.published(session)
+	switch {
+	case p == nil:
+	case p.ready && m.local(p.stream.Owner) == nil:
+		p.failed = true
+		m.effects = append(m.effects, effect{orphan: session})
+	default:
 		m.tell(p.stream.Owner, p.progress(portalproto.ProgressError, reason))
 		if m.resuming[session] == p {
 			m.forget(p)
@@ -190,6 +198,17 @@ func (m *machine) sessionFailed(session, reason string) {
 	delete(m.superseded, session)
 	if s := m.subs[session]; s != nil {
 		m.endSubscription(s, reason)
+	}
+}
+
+// orphanTime is how long a stream whose publisher has gone to another edge is waited for: its connection there has come before the one here
+// has ended, but the word of that may come later.
+const orphanTime = 3 * time.Second
+
+// orphaned ends a publication whose session has ended, unless it is elsewhere by now, or here again.
+func (m *machine) orphaned(session string) {
+	if p := m.published(session); p != nil && p.failed {
+		m.removeStream(p)
 	}
 }
 

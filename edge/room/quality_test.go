@@ -1,6 +1,7 @@
 package room
 
 import (
+	"context"
 	"maps"
 	"testing"
 
@@ -64,23 +65,32 @@ func TestSubscriptionQuality(t *testing.T) {
 	wantText(t, "after its end", err, portalproto.ErrNoSubscription.Error())
 }
 
-func TestAudience(t *testing.T) {
+func TestStreamQuality(t *testing.T) {
 	h := newHouse(t, nil)
+	var told map[string]string
+	h.d.options.Quality = func(_ context.Context, room, stream, participant string, users map[string]string) (jsonvalue.Value, bool) {
+		told = users
+		return jsonvalue.OfObject(jsonvalue.M("id", jsonvalue.Of(room+stream+participant))), participant != "unknown"
+	}
 	h.join("a", "presenter")
 	h.join("b", "viewer")
 	stream := h.publishAV("a")
-	users, ok := h.d.Audience(t.Context(), roomID, stream)
-	if !ok || !maps.Equal(users, map[string]string{"a": "user-a", "b": "user-b"}) {
-		t.Errorf("%v %v", users, ok)
+	q, ok := h.d.StreamQuality(t.Context(), roomID, stream, "b")
+	if !ok || q.String() != `{"id":"`+roomID+stream+`b"}` || !maps.Equal(told, map[string]string{"a": "user-a", "b": "user-b"}) {
+		t.Errorf("%v %v %v", q, ok, told)
 	}
 	unready, err := h.d.Publish(t.Context(), roomID, "a", portalproto.PublishRequest{Tracks: avTracks})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range [][2]string{{roomID, "nosuch"}, {roomID, roomID + "-common"}, {"nosuch", stream}, {roomID, unready.ID}} {
-		if users, ok := h.d.Audience(t.Context(), c[0], c[1]); ok || len(users) != 0 {
-			t.Errorf("%v: %v", c, users)
+	told = nil
+	for _, c := range [][3]string{{roomID, "nosuch"}, {roomID, roomID + "-common"}, {"nosuch", stream}, {roomID, unready.ID}} {
+		if q, ok := h.d.StreamQuality(t.Context(), c[0], c[1], c[2]); ok || q.Exists() || told != nil {
+			t.Errorf("%v: %v %v", c, q, told)
 		}
+	}
+	if q, ok := h.d.StreamQuality(t.Context(), roomID, stream, "unknown"); ok {
+		t.Errorf("what the edge does not know: %v", q)
 	}
 }
 

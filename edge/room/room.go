@@ -56,7 +56,8 @@ type Media interface {
 	// with the track of the same kind and rid. A stream of the same id that was published here until now is superseded: its subscriptions
 	// go over, and its session ends with its transport, or by Stop.
 	Remote(stream RemoteStream)
-	// RemoteEnded forgets a stream of another edge; what it fed has been stopped. A publication here with the same id stays.
+	// RemoteEnded forgets a stream of another edge; what it fed has been stopped, unless there is a publication here with the same id: to that
+	// it goes over.
 	RemoteEnded(stream string)
 }
 
@@ -66,6 +67,7 @@ type MediaPublication struct {
 	Participant, Transport, Session string
 	New                             bool // open the transport
 	Data                            bool
+	Resumed                         bool // it goes on with a stream of another edge, whose id it has
 	Tracks                          []portalproto.PublishTrack
 	Accept                          conference.MediaIn
 	Events                          MediaEvents
@@ -164,11 +166,13 @@ type controller struct {
 	mixers   map[string]Mixer // by label of the view; empty when nothing mixes
 	log      *slog.Logger
 	left     func() // told, on the Loop, whenever something went
+	look     func(ctx context.Context, stream, participant string, users map[string]string) (jsonvalue.Value, bool)
 
 	membership Membership      // nil without a cluster
 	life       context.Context // ends when the room ends here
 	end        context.CancelFunc
 	heard      chan struct{} // owned by the Loop: closed when other edges have said something
+	inbox      inbox         // what they have said
 	pace       *time.Timer   // owned by the Loop: the machine's tick; nil: there was none yet
 
 	updating sync.Mutex // one update of a subscription at a time: each is undone when it fails
@@ -201,8 +205,11 @@ func (c *controller) run(ctx context.Context, f func() error) error {
 // post is run for callers that must not wait: the media layer's events.
 func (c *controller) post(f func()) {
 	_ = c.loop.Post(func() { // a full or closed mailbox has been told to the log, or is on its way out
-		f()
-		c.deliver()
+		defer func() { // also when what others say breaks off by a panic
+			f()
+			c.deliver()
+		}()
+		c.hear()
 	})
 }
 
@@ -293,7 +300,7 @@ func (c *controller) publish(ctx context.Context, participant string, r portalpr
 	ack := portalproto.SessionAck{ID: session, Transport: p.transport}
 	err = c.media.Publish(MediaPublication{
 		Participant: participant, Transport: ack.Transport, Session: session, New: r.Transport.ID == "", Data: p.stream.Data,
-		Tracks: r.Tracks, Accept: c.machine.config.MediaIn, Events: c.events(participant),
+		Resumed: r.Resume == session, Tracks: r.Tracks, Accept: c.machine.config.MediaIn, Events: c.events(participant),
 	})
 	return ack, c.settle(participant, session, err)
 }
@@ -319,7 +326,9 @@ func (c *controller) subscribe(ctx context.Context, participant string, r portal
 	for i, t := range tracks {
 		sources[i] = t.source
 	}
-	c.flush(tracks)
+	if len(tracks) > 0 || s.data != "" {
+		c.flush()
+	}
 	err = c.media.Subscribe(MediaSubscription{
 		Participant: participant, Transport: ack.Transport, Session: session, New: r.Transport.ID == "", Data: s.data,
 		Tracks: sources, Events: c.events(participant),
@@ -379,13 +388,6 @@ func (c *controller) unpublish(ctx context.Context, participant, session string,
 	return err
 }
 
-func (c *controller) unsubscribe(ctx context.Context, participant, session string) error {
-	return c.run(ctx, func() error {
-		defer c.left()
-		return c.machine.unsubscribe(participant, session)
-	})
-}
-
 func (c *controller) text(ctx context.Context, from, to string, message jsonvalue.Value) error {
 	n := note{from: from, to: to, message: message}
 	if to == portalproto.All {
@@ -418,13 +420,6 @@ func (c *controller) streamControl(ctx context.Context, participant string, r po
 		return answer.region, err
 	}
 	return region, err
-}
-
-func (c *controller) subscriptionControl(ctx context.Context, participant string, r portalproto.SubscriptionControl) error {
-	if r.Operation == portalproto.Update {
-		return c.update(ctx, participant, r)
-	}
-	return c.run(ctx, func() error { return c.machine.subscriptionControl(participant, r) })
 }
 
 // destroy ends the room for everyone in it, also on other edges.

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"context"
 	"slices"
 
 	"portico/shared/conference"
@@ -87,6 +88,36 @@ func subscribable(tracks []portalproto.SubscribeTrack) bool {
 		mids[t.Mid] = true
 	}
 	return len(tracks) > 0
+}
+
+func (c *controller) unsubscribe(ctx context.Context, participant, session string) error {
+	err := c.unsubscribeHere(ctx, participant, session)
+	if err == portalproto.ErrNoSubscription {
+		return c.atOwner(ctx, participant, command{op: opUnsubscribe, session: session})
+	}
+	return err
+}
+
+func (c *controller) unsubscribeHere(ctx context.Context, participant, session string) error {
+	return c.run(ctx, func() error {
+		defer c.left()
+		return c.machine.unsubscribe(participant, session)
+	})
+}
+
+func (c *controller) subscriptionControl(ctx context.Context, participant string, r portalproto.SubscriptionControl) error {
+	err := c.controlHere(ctx, participant, r)
+	if err == portalproto.ErrNoSubscription {
+		return c.atOwner(ctx, participant, command{op: opSubscription, subscription: r})
+	}
+	return err
+}
+
+func (c *controller) controlHere(ctx context.Context, participant string, r portalproto.SubscriptionControl) error {
+	if r.Operation == portalproto.Update {
+		return c.update(ctx, participant, r)
+	}
+	return c.run(ctx, func() error { return c.machine.subscriptionControl(participant, r) })
 }
 
 // unsubscribe ends a subscription (portal protocol 6.6).

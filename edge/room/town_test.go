@@ -23,6 +23,7 @@ type fakeMesh struct {
 	parted map[string]*fakePart // by edge
 	refuse error                // the answer to every Admit
 	gone   map[Key]uint64       // generations of what was removed
+	silent map[string]bool      // edges that answer no command
 }
 
 // fakePart is what one part of a cluster has of the room.
@@ -36,7 +37,10 @@ type fakeSeat struct {
 	mesh *fakeMesh
 	edge string
 	part Part
-	sent []string // commands, for tests
+	sent []string // commands to the home, for tests
+
+	asked   []string // and to owners
+	resyncs int
 }
 
 type fakeCluster struct {
@@ -119,6 +123,19 @@ func (s *fakeSeat) Admit(ctx context.Context, a Admission) (Admitted, error) {
 	}
 	s.mesh.tokens[a.TokenID] = a.TokenID != ""
 	return Admitted{Before: was.Owner}, nil
+}
+
+func (s *fakeSeat) Resync() {
+	s.mesh.mu.Lock()
+	defer s.mesh.mu.Unlock()
+	var list []Entry
+	for _, key := range slices.SortedFunc(maps.Keys(s.at().entries), byID) {
+		if e := s.at().entries[key]; e.Owner != s.edge {
+			list = append(list, e)
+		}
+	}
+	s.resyncs++
+	s.part.Whole(list, s.at().home == s.edge)
 }
 
 func (s *fakeSeat) Synced(context.Context) error { return nil }
@@ -212,7 +229,13 @@ func (s *fakeSeat) Home(ctx context.Context, body []byte) ([]byte, error) {
 func (s *fakeSeat) Owner(ctx context.Context, key Key, body []byte) ([]byte, error) {
 	s.mesh.mu.Lock()
 	owner := s.mesh.seats[s.at().entries[key].Owner]
+	s.asked = append(s.asked, "owner "+string(body))
+	silent := owner != nil && s.mesh.silent[owner.edge]
 	s.mesh.mu.Unlock()
+	if silent {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	if owner == nil {
 		return nil, errors.New("no owner")
 	}
@@ -442,10 +465,10 @@ func (w *town) roster(edge string) string {
 	w.t.Helper()
 	h := w.houses[edge]
 	var list []string
-	for _, p := range h.d.Participants(w.t.Context(), roomID) {
+	for _, p := range listed(h.d.Participants(w.t.Context(), roomID)) {
 		list = append(list, p.ID)
 	}
-	for _, s := range h.d.Streams(w.t.Context(), roomID) {
+	for _, s := range listed(h.d.Streams(w.t.Context(), roomID)) {
 		list = append(list, s.ID+fmt.Sprint(s.InViews)+s.Layout.String()+s.ActiveInput)
 	}
 	slices.Sort(list)

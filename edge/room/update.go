@@ -23,7 +23,9 @@ func (c *controller) update(ctx context.Context, participant string, r portalpro
 		return err
 	}
 	changed := changes(before, after)
-	c.flush(pick(after, changed))
+	if len(changed) > 0 {
+		c.flush()
+	}
 	err := c.mixing(pick(after, changed))
 	done := 0
 	for ; err == nil && done < len(changed); done++ {

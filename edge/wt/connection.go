@@ -224,8 +224,13 @@ func (s *Server) admit(c *connection, text string) error {
 	}
 	t.outstanding, t.conn, c.transport = "", c, t
 	for session := range t.sessions {
-		if sub, ok := session.(*subscription); ok {
-			s.start(sub)
+		switch x := session.(type) {
+		case *subscription:
+			s.start(x)
+		case *publication:
+			if x.resumed {
+				s.begun(x)
+			}
 		}
 	}
 	s.totals.admitted.Add(1)
@@ -247,7 +252,6 @@ func (s *Server) gone(c *connection) {
 
 // receive serves a stream of a publication, until it ends.
 func (s *Server) receive(c *connection, head id, stream stream) {
-	in := &inlet{stream: stream}
 	s.mu.Lock()
 	p := s.publications[head.String()]
 	if p == nil || p.transport != c.transport {
@@ -255,17 +259,12 @@ func (s *Server) receive(c *connection, head id, stream stream) {
 		refuse(stream, codeUnknown)
 		return
 	}
-	p.inlets[in] = true
-	if !p.ready {
-		p.ready = true
-		p.timer.Stop()
-		s.tell(func() { p.events.SessionReady(p.transport.id, p.id, nil) })
+	in := &inlet{stream: stream, publication: p}
+	s.begun(p)
+	for t := range p.taps {
+		t.join(in)
 	}
-	for sub := range p.subscriptions {
-		if sub.transport.conn != nil {
-			s.join(sub, in)
-		}
-	}
+	s.join(p.source, in)
 	head = p.transport.head
 	s.mu.Unlock()
 	_ = stream.SetWriteDeadline(time.Now().Add(s.config.HandshakeTimeout))
@@ -274,17 +273,43 @@ func (s *Server) receive(c *connection, head id, stream stream) {
 	} else {
 		stream.CancelWrite(codeTimeout)
 	}
-	s.pump(p, in)
+	s.pump(in)
+}
+
+// begun makes a publication ready. mu is held.
+func (s *Server) begun(p *publication) {
+	if p.ready {
+		return
+	}
+	p.ready = true
+	p.timer.Stop()
+	s.tell(func() { p.events.SessionReady(p.transport.id, p.id, nil) })
+	s.flows(p.source)
 }
 
 // opened notes that a subscription has a stream.
 func (s *Server) opened(sub *subscription) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sub.ready || s.subscriptions[sub.id] != sub {
+	if sub.opened || s.subscriptions[sub.id] != sub {
 		return
 	}
-	sub.ready = true
+	sub.opened = true
 	sub.timer.Stop()
-	s.tell(func() { sub.events.SessionReady(sub.transport.id, sub.id, nil) })
+	s.settle(sub)
+}
+
+// settle makes a subscription ready that has a stream, once what is published would come. mu is held.
+func (s *Server) settle(sub *subscription) {
+	if sub.opened && !sub.ready && sub.from.flows() {
+		sub.ready = true
+		s.tell(func() { sub.events.SessionReady(sub.transport.id, sub.id, nil) })
+	}
+}
+
+// flows settles what waits for a source. mu is held.
+func (s *Server) flows(src *source) {
+	for sub := range src.subscriptions {
+		s.settle(sub)
+	}
 }

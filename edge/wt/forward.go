@@ -39,8 +39,9 @@ type chunk struct {
 
 func (c *chunk) size() int64 { return int64(len(c.data)) + chunkSize }
 
+// newChunk makes one of data that nobody changes from then on.
 func (t *totals) newChunk(data []byte) *chunk {
-	c := &chunk{data: slices.Clone(data)}
+	c := &chunk{data: data}
 	c.refs.Store(1)
 	t.queued.Add(c.size())
 	return c
@@ -52,49 +53,64 @@ func (t *totals) release(c *chunk) {
 	}
 }
 
-// inlet is one stream of a publication. Its goroutine reads it and pushes to the outlets.
-type inlet struct {
-	stream  stream
-	outlets atomic.Pointer[[]*outlet] // replaced under the Server's mu, never changed
+// sink is one stream that an inlet feeds: to a subscriber, or to another edge.
+type sink interface {
+	// push queues data; false when there is no room, after which slow has to be called. What is over swallows it.
+	push(c *chunk) bool
+	slow()
+	// finish ends the stream in order after what is queued. A time other than 0 bounds how long that may take.
+	finish(within time.Duration)
+	// reset ends it at once, with a code.
+	reset(code webtransport.StreamErrorCode)
+	// part says that the inlet feeds it no more. The Server's mu is held.
+	part()
 }
 
-func (in *inlet) list() []*outlet {
-	if l := in.outlets.Load(); l != nil {
+// inlet is one stream of a publication. One goroutine pushes to its sinks: that which reads it, or the one that brings it from another
+// edge.
+type inlet struct {
+	stream      stream                 // of a publication here
+	publication *publication           // nil: of another edge
+	sinks       atomic.Pointer[[]sink] // replaced under the Server's mu, never changed
+}
+
+func (in *inlet) list() []sink {
+	if l := in.sinks.Load(); l != nil {
 		return *l
 	}
 	return nil
 }
 
 // add and remove are called under the Server's mu. A nil inlet has nothing to remove.
-func (in *inlet) add(o *outlet) {
+func (in *inlet) add(o sink) {
 	l := append(slices.Clone(in.list()), o)
-	in.outlets.Store(&l)
+	in.sinks.Store(&l)
 }
 
-func (in *inlet) remove(o *outlet) {
+func (in *inlet) remove(o sink) {
 	if in == nil {
 		return
 	}
-	l := slices.DeleteFunc(slices.Clone(in.list()), func(other *outlet) bool { return other == o })
-	in.outlets.Store(&l)
+	l := slices.DeleteFunc(slices.Clone(in.list()), func(other sink) bool { return other == o })
+	in.sinks.Store(&l)
 }
 
 // pump forwards a publisher's stream until it ends: by a reset, which is passed on, or in order. A publisher that is lost ends it in
 // order, since what was received is its subscribers'.
-func (s *Server) pump(p *publication, in *inlet) {
+func (s *Server) pump(in *inlet) {
 	buffer := make([]byte, readSize)
 	for {
 		n, err := in.stream.Read(buffer)
 		if n > 0 {
 			s.totals.bytesIn.Add(uint64(n))
-			s.spread(in, buffer[:n])
+			s.spread(in, buffer[:n], true)
 		}
 		if err == nil {
 			continue
 		}
 		var reset *webtransport.StreamError
 		isReset := errors.As(err, &reset) && reset.Remote
-		for _, o := range s.detach(p, in) {
+		for _, o := range s.detach(in.publication.source, in) {
 			if isReset {
 				o.reset(reset.ErrorCode)
 			} else {
@@ -105,29 +121,32 @@ func (s *Server) pump(p *publication, in *inlet) {
 	}
 }
 
-// detach takes a stream that has ended out of its publication and its outlets, which are returned.
-func (s *Server) detach(p *publication, in *inlet) []*outlet {
+// detach takes a stream that has ended out of its source and its sinks, which are returned.
+func (s *Server) detach(src *source, in *inlet) []sink {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(p.inlets, in)
-	outlets := in.list()
-	for _, o := range outlets {
-		o.from = nil
+	delete(src.inlets, in)
+	sinks := in.list()
+	for _, o := range sinks {
+		o.part()
 	}
-	in.outlets.Store(nil)
-	return outlets
+	in.sinks.Store(nil)
+	return sinks
 }
 
-// spread gives data to every subscriber; those whose queue is full are ended.
-func (s *Server) spread(in *inlet, data []byte) {
-	outlets := in.list()
-	if len(outlets) == 0 {
+// spread gives data to every sink; those whose queue is full are ended. The data are copied if somebody else goes on to use them.
+func (s *Server) spread(in *inlet, data []byte, copied bool) {
+	sinks := in.list()
+	if len(sinks) == 0 {
 		return
 	}
+	if copied {
+		data = slices.Clone(data)
+	}
 	c := s.totals.newChunk(data)
-	for _, o := range outlets {
+	for _, o := range sinks {
 		if !o.push(c) {
-			s.fail(o.sub, ReasonSlow)
+			o.slow()
 		}
 	}
 	s.totals.release(c)
@@ -149,13 +168,18 @@ type outlet struct {
 	code  *webtransport.StreamErrorCode // to reset it with; nil: codeEnded
 }
 
-// push queues data; false when there is no room, after which the subscription has to be ended. What is over swallows it.
-func (o *outlet) push(c *chunk) bool {
-	s := o.server
+// limit bounds a queue now, in bytes.
+func (s *Server) limit() int64 {
 	limit := int64(s.config.MaxQueue)
 	if s.totals.queued.Load() > s.config.MaxQueued {
 		limit = min(limit, shortQueue)
 	}
+	return limit
+}
+
+// push implements sink.
+func (o *outlet) push(c *chunk) bool {
+	limit := o.server.limit()
 	o.mu.Lock()
 	if o.over || o.last {
 		o.mu.Unlock()
@@ -179,7 +203,13 @@ func (o *outlet) rouse() {
 	}
 }
 
-// finish ends the stream in order after what is queued. A time other than 0 bounds how long that may take.
+// slow implements sink.
+func (o *outlet) slow() { o.server.fail(o.sub, ReasonSlow) }
+
+// part implements sink.
+func (o *outlet) part() { o.from = nil }
+
+// finish implements sink.
 func (o *outlet) finish(within time.Duration) {
 	o.mu.Lock()
 	o.last = true
@@ -190,7 +220,7 @@ func (o *outlet) finish(within time.Duration) {
 	}
 }
 
-// reset ends the stream at once, with a code.
+// reset implements sink.
 func (o *outlet) reset(code webtransport.StreamErrorCode) {
 	o.mu.Lock()
 	o.code = &code

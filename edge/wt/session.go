@@ -21,15 +21,32 @@ type transport struct {
 	sessions              map[any]bool // *publication and *subscription
 }
 
+// source is what subscriptions are fed by: a publication of a participant here, one of another edge, or for a while both. The Server's
+// mu guards it.
+type source struct {
+	id            string
+	local         *publication
+	remote        *Remote
+	inlets        map[*inlet]bool // of both
+	subscriptions map[*subscription]bool
+	losses        int // connections of who published it
+}
+
+// flows tells whether what is published now reaches this edge.
+func (src *source) flows() bool {
+	return src.remote == nil || src.remote.ready || src.local != nil && src.local.ready
+}
+
 // publication is data coming in. The Server's mu guards it.
 type publication struct {
-	id            string
-	transport     *transport
-	events        Events
-	ready         bool // it has had a stream
-	inlets        map[*inlet]bool
-	subscriptions map[*subscription]bool
-	timer         *time.Timer
+	id        string
+	transport *transport
+	events    Events
+	source    *source
+	resumed   bool // it needs no stream to be ready
+	ready     bool
+	taps      map[*Tap]bool
+	timer     *time.Timer
 }
 
 // subscription is data going out to one participant. The Server's mu guards all but queued.
@@ -38,8 +55,9 @@ type subscription struct {
 	head      id
 	transport *transport
 	events    Events
-	from      *publication
-	ready     bool // its id has been written on a stream
+	from      *source
+	opened    bool // its id has been written on a stream
+	ready     bool // and its source flows
 	outlets   map[*outlet]bool
 	spare     *outlet // one of them that carries no stream of the publication yet
 	timer     *time.Timer
@@ -99,7 +117,10 @@ func randomID() string {
 type Spec struct {
 	Participant, Transport, Session string
 	From                            string // subscriptions only
-	Events                          Events
+	// Resumed says of a publication that it goes on with one of another edge, whose id it has: subscriptions to that are to this one too,
+	// and it is ready as soon as the client is connected.
+	Resumed bool
+	Events  Events
 }
 
 // Publish declares a publication: it is ready when the client opens a stream that begins with its id. It fails with ErrNoTransport,
@@ -111,15 +132,33 @@ func (s *Server) Publish(spec Spec) error {
 	if err != nil {
 		return err
 	}
-	p := &publication{id: spec.Session, transport: t, events: spec.Events, inlets: map[*inlet]bool{}, subscriptions: map[*subscription]bool{}}
+	if src := s.sources[spec.Session]; src != nil && !spec.Resumed {
+		return ErrID
+	}
+	p := &publication{id: spec.Session, transport: t, events: spec.Events, resumed: spec.Resumed, taps: map[*Tap]bool{}}
 	p.timer = time.AfterFunc(s.config.SessionTimeout, func() { s.overdue(p) })
+	p.source = s.source(p.id)
+	p.source.local = p
 	s.publications[p.id] = p
 	t.sessions[p] = true
+	if p.resumed && t.conn != nil {
+		s.begun(p)
+	}
 	return nil
 }
 
-// Subscribe declares a subscription: it is ready when the client is connected and a stream to it is open. It fails with ErrNoSource
-// too.
+// source is that of an id, made if need be. mu is held.
+func (s *Server) source(id string) *source {
+	src := s.sources[id]
+	if src == nil {
+		src = &source{id: id, inlets: map[*inlet]bool{}, subscriptions: map[*subscription]bool{}}
+		s.sources[id] = src
+	}
+	return src
+}
+
+// Subscribe declares a subscription: it is ready when the client is connected and a stream to it is open, and to a publication of
+// another edge when that comes from there. It fails with ErrNoSource too.
 func (s *Server) Subscribe(spec Spec) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +166,7 @@ func (s *Server) Subscribe(spec Spec) error {
 	if err != nil {
 		return err
 	}
-	from := s.publications[spec.From]
+	from := s.sources[spec.From]
 	if from == nil {
 		return ErrNoSource
 	}
@@ -135,6 +174,7 @@ func (s *Server) Subscribe(spec Spec) error {
 	sub.timer = time.AfterFunc(s.config.SessionTimeout, func() { s.fail(sub, ReasonNoStream) })
 	s.subscriptions[sub.id] = sub
 	t.sessions[sub], from.subscriptions[sub] = true, true
+	s.want(from)
 	if t.conn != nil {
 		s.start(sub)
 	}
@@ -158,18 +198,28 @@ func (s *Server) place(spec Spec) (*transport, id, error) {
 	return t, head, nil
 }
 
+// join lets a stream flow to all subscriptions of its source. mu is held.
+func (s *Server) join(src *source, in *inlet) {
+	src.inlets[in] = true
+	for sub := range src.subscriptions {
+		if sub.transport.conn != nil {
+			s.feed(sub, in)
+		}
+	}
+}
+
 // start opens a subscription's streams: one for each of the publication, or a spare one. mu is held, the client is connected.
 func (s *Server) start(sub *subscription) {
 	for in := range sub.from.inlets {
-		s.join(sub, in)
+		s.feed(sub, in)
 	}
 	if len(sub.outlets) == 0 {
 		sub.spare = s.newOutlet(sub)
 	}
 }
 
-// join makes a stream of the publication flow to a subscription that has been started. mu is held.
-func (s *Server) join(sub *subscription, in *inlet) {
+// feed makes a stream of the source flow to a subscription that has been started. mu is held.
+func (s *Server) feed(sub *subscription, in *inlet) {
 	o := sub.spare
 	sub.spare = nil
 	if o == nil {
@@ -192,7 +242,7 @@ func (s *Server) newOutlet(sub *subscription) *outlet {
 		return nil
 	}
 	o := &outlet{server: s, sub: sub, wake: make(chan struct{}, 1)}
-	if s.config.Lead > 0 && !sub.ready && len(sub.outlets) == 0 {
+	if s.config.Lead > 0 && !sub.opened && len(sub.outlets) == 0 {
 		o.lead = s.config.Lead
 	}
 	var ctx context.Context
@@ -216,11 +266,11 @@ func (s *Server) overdue(p *publication) {
 	}
 }
 
-// fail ends a subscription with a reason, unless it has ended. ReasonNoStream ends only one that is not ready.
+// fail ends a subscription with a reason, unless it has ended. ReasonNoStream ends only one that has no stream.
 func (s *Server) fail(sub *subscription, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.subscriptions[sub.id] == sub && !(sub.ready && reason == ReasonNoStream) {
+	if s.subscriptions[sub.id] == sub && !(sub.opened && reason == ReasonNoStream) {
 		s.endSubscription(sub, reason)
 	}
 }
@@ -240,14 +290,19 @@ func (s *Server) Stop(session string) {
 
 // CloseParticipant ends all of a participant's sessions and its Transport. When it returns, the id is free; the connection is closed
 // in the background.
-func (s *Server) CloseParticipant(participant string) {
+func (s *Server) CloseParticipant(participant string) { s.expel(participant, "") }
+
+// Lose is CloseParticipant for a Transport that nobody needs any more, but whose sessions somebody still counts on: they fail.
+func (s *Server) Lose(participant string) { s.expel(participant, ReasonLost) }
+
+func (s *Server) expel(participant, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.participants[participant]
 	if t == nil {
 		return
 	}
-	s.closeTransport(t, "")
+	s.closeTransport(t, reason)
 	if t.conn != nil {
 		_ = s.tasks.Go(func(context.Context) { t.conn.close(codeLeft, "Participant left") })
 	}
@@ -270,24 +325,65 @@ func (s *Server) closeTransport(t *transport, reason string) {
 	t.outstanding = ""
 }
 
-// endPublication forgets a publication and ends what it feeds. mu is held.
+// endPublication forgets a publication and ends what it feeds, unless another edge has it too. mu is held.
 func (s *Server) endPublication(p *publication, reason string) {
 	delete(s.publications, p.id)
 	delete(p.transport.sessions, p)
 	p.timer.Stop()
 	s.failed(p.events, p.transport, p.id, reason)
-	for sub := range p.subscriptions {
+	p.source.local = nil
+	if reason == ReasonLost && s.config.Linger > 0 {
+		s.linger(p.source)
+	} else {
+		s.endSource(p.source)
+	}
+	for in := range p.source.inlets {
+		if in.publication == p {
+			in.stream.CancelRead(codeEnded)
+			s.cut(p.source, in)
+		}
+	}
+	for t := range p.taps {
+		t.over()
+	}
+}
+
+// linger is endSource after a while, unless somebody publishes again. mu is held.
+func (s *Server) linger(src *source) {
+	src.losses++
+	losses := src.losses
+	time.AfterFunc(s.config.Linger, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if src.losses == losses { // none since
+			s.endSource(src)
+		}
+	})
+}
+
+// endSource forgets what nobody publishes any more. mu is held.
+func (s *Server) endSource(src *source) {
+	if src.local != nil || src.remote != nil || s.sources[src.id] != src {
+		return
+	}
+	delete(s.sources, src.id)
+	for sub := range src.subscriptions {
 		for o := range sub.outlets {
 			o.finish(s.config.HandshakeTimeout) // what was received is theirs
 			delete(sub.outlets, o)
 		}
 		s.endSubscription(sub, ReasonSourceLoss)
 	}
-	for in := range p.inlets {
-		delete(p.inlets, in)
-		in.outlets.Store(nil)
-		in.stream.CancelRead(codeEnded)
+}
+
+// cut ends a stream of a source in order. mu is held.
+func (s *Server) cut(src *source, in *inlet) {
+	delete(src.inlets, in)
+	for _, o := range in.list() {
+		o.part()
+		o.finish(s.config.HandshakeTimeout)
 	}
+	in.sinks.Store(nil)
 }
 
 // endSubscription forgets a subscription and resets its streams. mu is held.
@@ -295,6 +391,7 @@ func (s *Server) endSubscription(sub *subscription, reason string) {
 	delete(s.subscriptions, sub.id)
 	delete(sub.transport.sessions, sub)
 	delete(sub.from.subscriptions, sub)
+	s.want(sub.from)
 	sub.timer.Stop()
 	for o := range sub.outlets {
 		o.from.remove(o)

@@ -15,6 +15,9 @@
 //
 // A publisher is read as fast as it sends, whatever its subscribers do: each has a bounded queue, and one that overflows ends its
 // subscription with an error, and nothing else.
+//
+// A publication may be on another edge: then somebody else brings its data (Remote), and takes those of ours there (Tap), for which the
+// same bound holds. While a participant moves, its publication may be on both; the subscriptions stay, and are given the streams of both.
 package wt
 
 import (
@@ -45,6 +48,7 @@ var (
 	ErrNoSource    = errors.New("wt: no such publication")
 	ErrTooMany     = errors.New("wt: too many sessions")
 	ErrID          = errors.New("wt: id is in use, or not 32 hexadecimal digits")
+	ErrSlow        = errors.New("wt: it does not keep up") // a Tap
 	ErrClosed      = errors.New("wt: closed")
 )
 
@@ -80,6 +84,9 @@ type Config struct {
 
 	HandshakeTimeout time.Duration // until a connection has shown its token, and a stream its id; default 10 s
 	SessionTimeout   time.Duration // until a publication or subscription has its first stream; default 60 s
+	// Linger is how long subscriptions outlive the connection of who published: it may be on another edge, and who knows of that
+	// opens a Remote, while who knows that it is not stops them. 0: they end at once.
+	Linger time.Duration
 	// Lead is how long the first data of a subscription waits after its id: OWT's JavaScript SDK loses what it reads
 	// together with the id. Default 100 ms; negative means none.
 	Lead time.Duration
@@ -140,7 +147,8 @@ type Server struct {
 	connections   map[*quic.Conn]*connection
 	transports    map[string]*transport
 	participants  map[string]*transport
-	publications  map[string]*publication
+	publications  map[string]*publication // of participants here
+	sources       map[string]*source      // what can be subscribed to
 	subscriptions map[string]*subscription
 
 	door door
@@ -161,7 +169,8 @@ func New(config Config) (*Server, error) {
 	config.fill()
 	s := &Server{
 		config: config, log: config.Log, connections: map[*quic.Conn]*connection{}, transports: map[string]*transport{},
-		participants: map[string]*transport{}, publications: map[string]*publication{}, subscriptions: map[string]*subscription{},
+		participants: map[string]*transport{}, publications: map[string]*publication{}, sources: map[string]*source{},
+		subscriptions: map[string]*subscription{},
 	}
 	s.door = door{limit: config.MaxConnections, pending: map[netip.Addr]int{}, maxPending: config.MaxPending}
 	certificate := config.Certificate
@@ -317,6 +326,7 @@ func withPort(host, scheme string) string {
 type Stats struct {
 	Connections, Pending                               int // the second without a token yet
 	Publications, Subscriptions                        int
+	Remotes, Taps                                      int   // publications of other edges, and those of ours that others take
 	Queued                                             int64 // bytes
 	Admitted                                           uint64
 	RefusedFull, RefusedOrigin, RefusedToken, TimedOut uint64
@@ -340,5 +350,13 @@ func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n.Publications, n.Subscriptions = len(s.publications), len(s.subscriptions)
+	for _, p := range s.publications {
+		n.Taps += len(p.taps)
+	}
+	for _, src := range s.sources {
+		if src.remote != nil {
+			n.Remotes++
+		}
+	}
 	return n
 }

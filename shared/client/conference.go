@@ -198,7 +198,7 @@ func (c *Conference) join(ctx context.Context, url, token string) error {
 			return // the end has begun
 		}
 		c.admitted(result.Ticket, result.ICEServers, result.Edges)
-		c.granted(dataURLAt(at, url, token), result.WebTransport, result.WebTransportHashes)
+		c.granted(dataURLAt(at, url, token), &result)
 		c.tellState()
 		c.open(w)
 	})

@@ -1,8 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
+	"slices"
 	"strings"
 
 	"portico/shared/jsonvalue"
@@ -11,6 +13,9 @@ import (
 
 // Data streams go over a WebTransport connection (portal protocol 8.12), which the program opens and the conference never sees: it
 // gives what is needed for that, and does the signalling of the publications and subscriptions on it.
+//
+// On another edge there is another connection (Events.DataMoved). Publications and subscriptions go on there, but not the streams that
+// were open: what was under way on them may be lost.
 
 // DataGrant is what a connection for data streams is opened with; it is good for one.
 type DataGrant struct {
@@ -31,14 +36,20 @@ const maxDataURL = 1000
 // dataURL reads the address for data streams out of a join token; empty when it names none that a browser could open.
 func dataURL(token string) string {
 	v, err := parseToken(token)
-	if url := v.Get("webTransportUrl").Text(); err == nil && len(url) <= maxDataURL && strings.HasPrefix(url, "https://") {
+	if err != nil {
+		return ""
+	}
+	return usableURL(v.Get("webTransportUrl").Text())
+}
+
+func usableURL(url string) string {
+	if len(url) <= maxDataURL && strings.HasPrefix(url, "https://") {
 		return url
 	}
 	return ""
 }
 
-// dataURLAt is dataURL for a login on the edge at one address with a token that names another: those of other edges are not known, so
-// there are no data streams then.
+// dataURLAt is dataURL for a login on the edge at one address with a token that names another one: that is of no use then.
 func dataURLAt(at, named, token string) string {
 	if at != named {
 		return ""
@@ -46,11 +57,12 @@ func dataURLAt(at, named, token string) string {
 	return dataURL(token)
 }
 
-// granted takes what a login has brought for data streams, on the loop.
-func (c *Conference) granted(url, token string, hashes []string) {
+// granted takes what a login has brought for data streams, on the loop. url is where they are if the edge does not say.
+func (c *Conference) granted(url string, r *portalproto.LoginResult) {
 	c.state.data = dataState{}
-	if url != "" && transportOf(token) != "" {
-		c.state.data.grant = DataGrant{URL: url, Token: token, Hashes: hashes}
+	url = cmp.Or(usableURL(r.WebTransportURL), url)
+	if url != "" && transportOf(r.WebTransport) != "" {
+		c.state.data.grant = DataGrant{URL: url, Token: r.WebTransport, Hashes: r.WebTransportHashes}
 	}
 }
 
@@ -77,8 +89,9 @@ func transportOf(token string) string {
 	return v.Get("transportId").Text()
 }
 
-// OpenData gives what the connection for data streams is to be opened with: the first, or after DataLost another one. From then on data is
-// published and subscribed to on that. ErrNoData says that the server has no data streams; other errors are those of a request.
+// OpenData gives what the connection for data streams is to be opened with: the first, or after DataLost or Events.DataMoved another one.
+// From then on data is published and subscribed to on that. ErrNoData says that the server has no data streams; other errors are those of
+// a request.
 func (c *Conference) OpenData(ctx context.Context) (grant DataGrant, err error) {
 	if err := c.do(ctx, func() error {
 		if c.state.data.grant.URL == "" {
@@ -111,30 +124,94 @@ func (c *Conference) takeGrant() DataGrant {
 	grant := d.grant
 	if grant.Token != "" {
 		d.transport, d.grant.Token = transportOf(grant.Token), ""
+		c.reopenData()
 	}
 	return grant
 }
 
-// DataLost tells that the connection for data streams has ended, or could not be opened: what was on it ends with ReasonData.
+// DataLost tells that the connection for data streams has ended, or could not be opened: what was on it ends with ReasonData. If it turns
+// out that the edge has gone, and the client goes to another one, it does not end: see Events.DataMoved.
 func (c *Conference) DataLost() {
 	c.post(func() {
-		if c.state.over {
+		if c.state.over || c.state.data.transport == "" { // it was on an edge that the client has left
 			return
 		}
 		c.state.data.transport = ""
-		c.endData(ErrData, ReasonData, true)
+		for _, s := range c.sessionList() {
+			if s.data {
+				s.lost = s.known()
+			}
+		}
+		if c.state.ticket == "" || len(c.state.edges) == 0 {
+			c.endLost(true)
+			return
+		}
+		c.endLost(false)
+		c.probe()
 	})
 }
 
-// endData ends every data session, on the loop. tell says that the server has to hear of it.
-func (c *Conference) endData(err error, reason string, tell bool) {
+// endLost ends the data sessions whose connection is lost, on the loop: all, or those that nobody was given yet.
+func (c *Conference) endLost(all bool) {
+	if c.state.over {
+		return
+	}
+	for _, s := range c.sessionList() {
+		if s.data && (s.lost && all || !s.known() && c.state.data.transport == "") {
+			c.endSession(s, ErrData, ReasonData)
+			c.tellEnd(s)
+		}
+	}
+}
+
+// moveData makes the data sessions go on as soon as there is a connection for them on this edge, on the loop. Those end that are on their
+// way, and those whose stream is gone. had says that there was a connection on the edge before.
+func (c *Conference) moveData(had bool) {
 	for _, s := range c.sessionList() {
 		if !s.data {
 			continue
 		}
-		c.endSession(s, err, reason)
-		if tell {
-			c.tellEnd(s)
+		had = true
+		if !s.known() || c.state.data.grant.URL == "" {
+			c.endSession(s, errReplaced, ReasonGone)
+			continue
+		}
+		resume := cmp.Or(s.id, s.resume)
+		c.reset(s)
+		s.waits = true
+		c.expect(s)
+		switch {
+		case s.publication:
+			s.resume = resume
+		case !c.state.room.has(s.sources()):
+			c.endSession(s, ErrStopped, portalproto.ReasonSourceLoss)
+		}
+	}
+	if had {
+		c.emit(func(e Events) { e.DataMoved() })
+	}
+}
+
+// reopenData asks for the data sessions that wait for a connection, on the loop.
+func (c *Conference) reopenData() {
+	sessions := c.sessionList()
+	slices.SortFunc(sessions, func(a, b *session) int { return a.number - b.number })
+	for _, s := range sessions {
+		if !s.waits {
+			continue
+		}
+		s.waits = false
+		if err := c.askData(s); err != nil {
+			c.endSession(s, err, s.endReason(err))
+		}
+	}
+}
+
+// endData ends every data session, on the loop, without telling the server.
+func (c *Conference) endData(err error, reason string) {
+	for _, s := range c.sessionList() {
+		if s.data {
+			c.endSession(s, err, reason)
 		}
 	}
 }
@@ -143,7 +220,8 @@ func (c *Conference) endData(err error, reason string, tell bool) {
 type PublishDataOptions struct {
 	Attributes jsonvalue.Value // an object that others see with the stream, or absent
 	// OnOpen is called with the publication's id as soon as the server knows it, from the goroutine of the Events. The program then opens a
-	// stream that begins with the id, without which the publication does not become ready.
+	// stream that begins with the id, without which the publication does not become ready. It is called again when the publication had to
+	// become another one on another edge; that too needs a stream, be it one without data.
 	OnOpen func(id string)
 	// OnReady is as in PublishOptions.
 	OnReady func(*Publication)
@@ -166,7 +244,7 @@ func (c *Conference) PublishData(ctx context.Context, options PublishDataOptions
 		}
 	}
 	err := c.runData(ctx, s, func(transport portalproto.TransportRef) jsonvalue.Value {
-		return portalproto.PublishRequest{Data: true, Attributes: options.Attributes, Transport: transport}.Encode()
+		return portalproto.PublishRequest{Data: true, Attributes: options.Attributes, Transport: transport, Resume: s.resume}.Encode()
 	}, opened)
 	if err != nil {
 		return nil, err
@@ -181,6 +259,7 @@ func (c *Conference) SubscribeData(ctx context.Context, from string, onReady fun
 		return nil, ErrArgument
 	}
 	s := newSession(false)
+	s.sources = func() []string { return []string{from} }
 	sub := &Subscription{handle{c, s}}
 	if onReady != nil {
 		s.onLive = func(Events) { onReady(sub) }
@@ -196,19 +275,24 @@ func (c *Conference) SubscribeData(ctx context.Context, from string, onReady fun
 
 // runData asks for a session and waits until it is live. There is no negotiation, so it does not wait for other sessions. opened is called
 // on the loop when the session has its id.
-func (c *Conference) runData(ctx context.Context, s *session, request func(portalproto.TransportRef) jsonvalue.Value, opened func(id string)) error {
+func (c *Conference) runData(
+	ctx context.Context, s *session, request func(portalproto.TransportRef) jsonvalue.Value, opened func(id string),
+) error {
 	s.data = true
-	return c.run(ctx, s, func() error {
-		transport := c.state.data.transport
-		if transport == "" {
-			return ErrData
-		}
-		return c.askData(s, transport, request(portalproto.TransportRef{Type: portalproto.TransportQUIC, ID: transport}), opened)
-	})
+	s.request = func(_ []string, transport string) jsonvalue.Value {
+		return request(portalproto.TransportRef{Type: portalproto.TransportQUIC, ID: transport})
+	}
+	s.opened = opened
+	return c.run(ctx, s, func() error { return c.askData(s) })
 }
 
 // askData sends the request of a session, on the loop.
-func (c *Conference) askData(s *session, transport string, data jsonvalue.Value, opened func(id string)) error {
+func (c *Conference) askData(s *session) error {
+	transport := c.state.data.transport
+	if transport == "" {
+		return ErrData
+	}
+	data := s.request(nil, transport)
 	err := c.submit(&request{
 		name: s.openRequest(), data: []jsonvalue.Value{data}, opens: true,
 		late: func(answer jsonvalue.Value) {
@@ -218,7 +302,7 @@ func (c *Conference) askData(s *session, transport string, data jsonvalue.Value,
 		},
 		reply: func(answer jsonvalue.Value, err error) {
 			if err == nil {
-				err = c.openedData(s, transport, answer, opened)
+				err = c.openedData(s, transport, answer)
 			}
 			if err != nil {
 				c.endSession(s, err, s.endReason(err))
@@ -233,7 +317,7 @@ func (c *Conference) askData(s *session, transport string, data jsonvalue.Value,
 }
 
 // openedData takes the acknowledgement, on the loop. A session that nobody wants any more, or that makes no sense, is ended.
-func (c *Conference) openedData(s *session, transport string, answer jsonvalue.Value, opened func(id string)) error {
+func (c *Conference) openedData(s *session, transport string, answer jsonvalue.Value) error {
 	ack, ok := portalproto.DecodeSessionAck(answer)
 	if !ok || c.state.byID[ack.ID] != nil {
 		return ErrProtocol
@@ -244,7 +328,10 @@ func (c *Conference) openedData(s *session, transport string, answer jsonvalue.V
 	}
 	s.id = ack.ID
 	c.state.byID[s.id] = s
+	c.stop(s.timer)
 	c.expect(s)
-	opened(s.id)
+	if s.id != s.resume {
+		s.opened(s.id)
+	}
 	return nil
 }

@@ -25,6 +25,10 @@ type Events interface {
 	// is there again. It has a new id, a publication with it a new stream, but on another edge, where it keeps both; a subscription has
 	// new Tracks.
 	SessionRestored(old, id string)
+	// DataMoved is told after the client went to another edge, if there was a connection for data streams, or there are sessions of data. The
+	// program opens another connection, with the grant of OpenData: then the sessions are restored. It keeps the one of before, if that
+	// stands, until all have been, or have ended: as long the streams on it go on.
+	DataMoved()
 	// RosterChanged is told with Options.Thin alone: when the roster becomes thin or full, and while it is thin when there are more
 	// participants or fewer, about once a second. It comes before those are told to leave of whom nothing more will be heard, and after
 	// those are told to join of whom nothing was heard: so as long as the roster is thin, joining and leaving mean no more than that
@@ -77,6 +81,7 @@ func (NoEvents) StreamUpdated(conference.Stream, string, jsonvalue.Value) {}
 func (NoEvents) Message(string, string, jsonvalue.Value)                  {}
 func (NoEvents) SessionEnded(string, string)                              {}
 func (NoEvents) SessionRestored(string, string)                           {}
+func (NoEvents) DataMoved()                                               {}
 func (NoEvents) RosterChanged(int, bool)                                  {}
 func (NoEvents) State(State)                                              {}
 func (NoEvents) Disconnected(error)                                       {}

@@ -21,6 +21,9 @@ const (
 	firstTry = 2 * time.Second
 	// formerTime is how long the media of before go on at most.
 	formerTime = 15 * time.Second
+	// overlap is how long they go on beside those that have taken their place: the others go over to these one by one, as word comes to
+	// their edges and a picture to begin with.
+	overlap = time.Second
 	// moveTime is how long an edge is tried to be left that has not said when it stops.
 	moveTime = time.Minute
 )
@@ -32,6 +35,7 @@ type former struct {
 	transport *transport // nil: none
 	wire      *wire      // nil: it is lost
 	timer     *alarm
+	settled   bool // everything is there again
 }
 
 // edgesOf keeps those edges to which a client may go: addresses, and not without TLS if the portal has it.
@@ -176,6 +180,8 @@ func (c *Conference) movedTo(w *wire, url string, result portalproto.ReloginResu
 	clear(c.state.opening)
 	c.state.strays, c.state.orphans = nil, false
 	c.admitted(result.Ticket, result.ICEServers, result.Edges)
+	hadData := c.state.data.transport != ""
+	c.granted("", result.Moved)
 	c.tellState()
 	for _, event := range changes(before, r) {
 		c.emit(event)
@@ -183,7 +189,7 @@ func (c *Conference) movedTo(w *wire, url string, result portalproto.ReloginResu
 	if c.state.over {
 		return
 	}
-	c.startOver(true)
+	c.startOver(true, hadData)
 	c.settleFormer()
 	c.open(w)
 }
@@ -215,9 +221,10 @@ func (c *Conference) detach(t *transport) {
 	c.state.jobs = slices.DeleteFunc(c.state.jobs, func(j job) bool { return j.transport == t })
 }
 
-// settleFormer ends what remains of the participation before once everything is there again, on the loop.
+// settleFormer ends what remains of the participation before soon after everything is there again, on the loop.
 func (c *Conference) settleFormer() {
-	if c.state.former == nil {
+	f := c.state.former
+	if f == nil || f.settled {
 		return
 	}
 	for s := range c.state.sessions {
@@ -225,7 +232,9 @@ func (c *Conference) settleFormer() {
 			return
 		}
 	}
-	c.endFormer()
+	f.settled = true
+	c.stop(f.timer)
+	f.timer = c.after(overlap, c.endFormer)
 }
 
 // endFormer ends it now, on the loop.

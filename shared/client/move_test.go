@@ -70,6 +70,8 @@ func TestEdgeDies(t *testing.T) {
 			t.Errorf("it took %v", took)
 		}
 		w.told("state reconnecting connected", "state joined connected", "restored s1 s1", "restored s2 n2")
+		time.Sleep(overlap)
+		synctest.Wait()
 		all := w.portal.journal.take()
 		text := strings.Join(all, "\n")
 		for _, want := range []string{
@@ -151,6 +153,13 @@ func TestMove(t *testing.T) {
 		w.portal.accept("s1", offers[0])
 		synctest.Wait()
 		w.told("state joined connected", "restored s1 s1", "restored s2 n2")
+		time.Sleep(overlap - 1)
+		synctest.Wait()
+		if isClosed(old) {
+			t.Error("the media of before did not go on for a while")
+		}
+		time.Sleep(1)
+		synctest.Wait()
 		if all := w.portal.journal.take(); !slices.Contains(all, "peer1 close") || !isClosed(old) {
 			t.Errorf("the media of before go on\n%s", strings.Join(all, "\n"))
 		}

@@ -33,7 +33,7 @@ func (c *Conference) rejoined(w *wire, url, dataURL string, result portalproto.L
 	c.state.strays, c.state.orphans = nil, false
 	c.endFormer()
 	c.admitted(result.Ticket, result.ICEServers, result.Edges)
-	c.granted(dataURL, result.WebTransport, result.WebTransportHashes)
+	c.granted(dataURL, &result)
 	c.tellState()
 	for _, event := range changes(before, r) {
 		c.emit(event)
@@ -41,17 +41,21 @@ func (c *Conference) rejoined(w *wire, url, dataURL string, result portalproto.L
 	if c.state.over {
 		return
 	}
-	c.startOver(false)
+	c.startOver(false, false)
 	c.open(w)
 }
 
 // startOver has everything that was there before opened again, in its order, on another PeerConnection: by the same participant (moved),
-// whose streams keep their ids, or by another. What was subscribed to and is gone has ended; so has data, whose connection was the
-// earlier participation's.
-func (c *Conference) startOver(moved bool) {
+// whose streams keep their ids, or by another. What was subscribed to and is gone has ended. Data, whose connection was the earlier
+// participation's, ends with that, or waits for the connection to the other edge; had says that there was one.
+func (c *Conference) startOver(moved, had bool) {
 	c.dropStale()
-	c.endData(errReplaced, ReasonGone, false)
-	sessions := c.sessionList()
+	if moved {
+		c.moveData(had)
+	} else {
+		c.endData(errReplaced, ReasonGone)
+	}
+	sessions := slices.DeleteFunc(c.sessionList(), func(s *session) bool { return s.data })
 	slices.SortFunc(sessions, func(a, b *session) int { return a.number - b.number })
 	c.state.jobs = slices.DeleteFunc(c.state.jobs, func(j job) bool { return j.session != nil })
 	for _, s := range sessions {
@@ -79,7 +83,7 @@ func (c *Conference) reset(s *session) {
 	}
 	c.stop(s.timer)
 	s.id, s.resume, s.transport, s.lines, s.remote, s.missing = "", "", nil, nil, nil, nil
-	s.answered, s.ready, s.live = false, false, false
+	s.answered, s.ready, s.live, s.lost = false, false, false, false
 	if s.publication && s.known() {
 		s.withheld = s.muted
 	}

@@ -66,6 +66,9 @@ func (c *Conference) probe() {
 		if errors.Is(err, ErrTimeout) {
 			c.lose(w, errSilent)
 		}
+		if c.state.wire != nil {
+			c.endLost(true)
+		}
 		c.wakeNegotiator()
 	})
 }
@@ -227,6 +230,7 @@ func (c *Conference) resumed(w *wire, url string, answer jsonvalue.Value) error 
 	}
 	if !c.state.over {
 		c.open(w)
+		c.endLost(true)
 	}
 	return nil
 }

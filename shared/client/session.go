@@ -51,7 +51,8 @@ type SubscribeTrack struct {
 // hears of it.
 type session struct {
 	publication bool
-	data        bool // of data: it has no tracks and no transport of ours
+	data        bool            // of data: it has no tracks and no transport of ours
+	opened      func(id string) // of data: it has its id
 	request     func(mids []string, transport string) jsonvalue.Value
 	onLive      func(Events)
 	result      chan error                 // one value, unless the session was live first
@@ -78,6 +79,8 @@ type session struct {
 	ready     bool
 	live      bool
 	ended     bool
+	lost      bool // of data: its connection is
+	waits     bool // of data: for a connection
 	timer     *alarm
 }
 

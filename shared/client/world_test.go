@@ -39,6 +39,7 @@ func (r *recorder) Message(from, to string, m jsonvalue.Value) {
 }
 func (r *recorder) SessionEnded(id, reason string) { r.event("ended", id, reason) }
 func (r *recorder) SessionRestored(old, id string) { r.event("restored", old, id) }
+func (r *recorder) DataMoved()                     { r.event("datamoved") }
 func (r *recorder) RosterChanged(count int, thin bool) {
 	r.event("roster", strconv.Itoa(count), strconv.FormatBool(thin))
 }

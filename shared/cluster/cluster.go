@@ -34,8 +34,11 @@ type Config struct {
 	Bind      string   // host:port for gossip, TCP and UDP
 	Advertise string   // host:port where others reach it; empty: Bind, or a private address of this machine
 	Profile   Profile
-	MaxNodes  int       // 0: DefaultMaxNodes
-	Transport Transport // nil: sockets at Bind
+	MaxNodes  int // 0: DefaultMaxNodes
+	// MaxStrangers bounds those nodes among them for which Confirm was never called, so that whoever makes nodes up takes no place of those
+	// that are known: these are let in as long as there are fewer than MaxNodes of them. 0: there is no such bound.
+	MaxStrangers int
+	Transport    Transport // nil: sockets at Bind
 	// Notify is told what happens to the other nodes, from one goroutine, one at a time and in order. It may call the Cluster, except
 	// Leave and Close. What it has been told of is in Nodes already. Nil: nobody asks.
 	Notify func(Event)
@@ -94,6 +97,8 @@ type Cluster struct {
 	notes     map[string]note
 	order     []string            // names in notes, oldest first
 	present   map[string]struct{} // names that memberlist has as alive
+	strangers int                 // of them, that are not in known
+	known     map[string]struct{} // names that were confirmed, also of nodes that are gone
 	refused   []refusal
 	reported  map[string]struct{}
 	cleared   time.Time       // when reported was
@@ -109,7 +114,7 @@ type Cluster struct {
 func New(cfg Config) (*Cluster, error) {
 	c := &Cluster{
 		cfg: cfg, log: cfg.Log, wake: make(chan struct{}, 1), publish: make(chan struct{}, 1), self: cfg.Self,
-		notes: map[string]note{}, present: map[string]struct{}{}, reported: map[string]struct{}{}, cleared: time.Now(),
+		notes: map[string]note{}, present: map[string]struct{}{}, known: map[string]struct{}{}, reported: map[string]struct{}{}, cleared: time.Now(),
 		gone: map[string]bool{},
 	}
 	if c.log == nil {
@@ -179,9 +184,15 @@ func (c *Cluster) settings() (*memberlist.Config, error) {
 			return nil, fmt.Errorf("address where others reach gossip: %w", err)
 		}
 	}
-	sockets, err := memberlist.NewNetTransport(&memberlist.NetTransportConfig{
-		BindAddrs: []string{mc.BindAddr}, BindPort: mc.BindPort, Logger: mc.Logger,
-	})
+	var sockets *memberlist.NetTransport
+	for range maxBinds {
+		sockets, err = memberlist.NewNetTransport(&memberlist.NetTransportConfig{
+			BindAddrs: []string{mc.BindAddr}, BindPort: mc.BindPort, Logger: mc.Logger,
+		})
+		if err == nil || mc.BindPort != 0 {
+			break
+		}
+	}
 	if err != nil {
 		return nil, &ListenError{Addr: cfg.Bind, Err: errnoOf(err)}
 	}
@@ -195,6 +206,9 @@ func (c *Cluster) settings() (*memberlist.Config, error) {
 	mc.Transport = c.dialer
 	return mc, nil
 }
+
+// maxBinds is how often a number for gossip is looked for where any will do: that of the TCP socket may be taken for UDP.
+const maxBinds = 10
 
 // ListenError tells that the socket for gossip cannot be had.
 type ListenError struct {
@@ -241,6 +255,67 @@ func (c *Cluster) Self() Node {
 
 // Size is how many nodes there are, this one included.
 func (c *Cluster) Size() int { return len(c.Nodes()) }
+
+// Confirm says that the node of that name has shown that it is one, by more than the key of gossip: see Config.MaxStrangers. It counts as
+// long as this node runs, but for the names that are not there when more than MaxNodes have been confirmed.
+func (c *Cluster) Confirm(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, ok := c.known[name]; ok {
+		return
+	}
+	if len(c.known) >= c.cfg.MaxNodes {
+		for other := range c.known {
+			if _, there := c.present[other]; !there {
+				delete(c.known, other)
+				break
+			}
+		}
+	}
+	if len(c.known) >= c.cfg.MaxNodes {
+		return
+	}
+	c.known[name] = struct{}{}
+	if _, there := c.present[name]; there {
+		c.strangers--
+	}
+}
+
+// room tells whether a node may be let in that is not there. The mu is held.
+func (c *Cluster) room(name string) bool {
+	_, there := c.present[name]
+	_, known := c.known[name]
+	switch most := c.cfg.MaxStrangers; {
+	case there:
+		return true
+	case known && most > 0:
+		return len(c.present)-c.strangers < c.cfg.MaxNodes
+	case most > 0 && c.strangers >= most:
+		return false
+	}
+	return len(c.present) < c.cfg.MaxNodes
+}
+
+// appear and vanish keep present. The mu is held.
+func (c *Cluster) appear(name string) {
+	if _, there := c.present[name]; there {
+		return
+	}
+	c.present[name] = struct{}{}
+	if _, known := c.known[name]; !known {
+		c.strangers++
+	}
+}
+
+func (c *Cluster) vanish(name string) {
+	if _, there := c.present[name]; !there {
+		return
+	}
+	delete(c.present, name)
+	if _, known := c.known[name]; !known {
+		c.strangers--
+	}
+}
 
 // SetDraining says whether this node takes new work. The others know within a second or two.
 func (c *Cluster) SetDraining(on bool) {

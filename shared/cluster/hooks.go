@@ -59,7 +59,7 @@ func (h hooks) NotifyAlive(n *memberlist.Node) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if _, ok := c.present[n.Name]; err == nil && !ok && len(c.present) >= c.cfg.MaxNodes {
+	if err == nil && !c.room(n.Name) {
 		err = errFull
 	}
 	if err != nil {
@@ -129,9 +129,9 @@ func (c *Cluster) take(name string, n note) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if n.alive {
-		c.present[name] = struct{}{}
+		c.appear(name)
 	} else {
-		delete(c.present, name)
+		c.vanish(name)
 	}
 	if c.closed {
 		return

@@ -2,7 +2,7 @@
 // streams.
 //
 // It stands on the calls of a node link (package link). The first message of a call is a Hello, which names the service; what follows
-// depends on it. Every message is one JSON object; members that are not known are ignored, so that nodes of two versions understand
+// depends on it. Every message but those that carry data streams is one JSON object; members that are not known are ignored, so that nodes of two versions understand
 // each other, and all else that cannot be is refused with ErrMessage. Bytes are in base64.
 //
 //	service    messages                                  package or file
@@ -11,6 +11,7 @@
 //	command    Command, then Reply, and again            command.go
 //	standby    Standby, one way, may get lost            standby.go
 //	pull       a stream from one edge to another         pull.go
+//	data       a publication of data, likewise           data.go
 //
 // # Following a room
 //
@@ -54,6 +55,7 @@ const (
 	ServiceCommand = "command"
 	ServiceStandby = "standby"
 	ServicePull    = "pull"
+	ServiceData    = "data"
 )
 
 // ErrMessage is of a message that cannot be read, or says what cannot be.

@@ -103,6 +103,19 @@ func TestHomeRegion(t *testing.T) {
 	}
 }
 
+func TestFind(t *testing.T) {
+	sorted := []Edge{{ID: "a"}, {ID: "b"}, {ID: "d"}, {ID: "e"}, {ID: "g"}}
+	mixed := []Edge{{ID: "e"}, {ID: "a"}, {ID: "g"}, {ID: "d"}, {ID: "b"}}
+	for _, edges := range [][]Edge{sorted, mixed, nil} {
+		for _, id := range []string{"", "a", "b", "c", "d", "e", "f", "g", "h"} {
+			at := slices.IndexFunc(edges, func(e Edge) bool { return e.ID == id })
+			if got := Find(edges, id); got == nil && at >= 0 || got != nil && (at < 0 || got != &edges[at]) {
+				t.Errorf("%q in %v: %v", id, edges, got)
+			}
+		}
+	}
+}
+
 func TestAnchors(t *testing.T) {
 	list := edges(9)
 	region := map[string]string{}

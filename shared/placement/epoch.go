@@ -40,7 +40,8 @@ type Event interface{ event() }
 type (
 	// Want says whether this node has participants in the room.
 	Want struct{ On bool }
-	// View is the edges of the cluster as this node sees them, itself included. The Seat keeps the slice and does not change it.
+	// View is the edges of the cluster as this node sees them, itself included. The Seat keeps the slice and does not change it. Where
+	// there are many, it is quicker when they are in the order of their ids.
 	View struct{ Edges []Edge }
 	// Lost says that a node cannot be reached, though the view may still have it. Healed takes it back.
 	Lost struct{ ID string }

@@ -1,6 +1,9 @@
 package placement
 
-import "math/bits"
+import (
+	"math/bits"
+	"strings"
+)
 
 // MaxLoad is the coarse load of a node that is full; 0 is idle.
 const MaxLoad = 7
@@ -13,6 +16,28 @@ type Edge struct {
 	Weight   int // capacity, from 1 to 65,535; less counts as 1 and more as 65,535
 	Draining bool
 	Load     int // 0 to MaxLoad
+}
+
+// Find gives the edge of that id, or nil. It is quick when the list is in the order of the ids.
+func Find(edges []Edge, id string) *Edge {
+	low, high := 0, len(edges)
+	for low < high {
+		at := int(uint(low+high) >> 1)
+		switch c := strings.Compare(edges[at].ID, id); {
+		case c == 0:
+			return &edges[at]
+		case c < 0:
+			low = at + 1
+		default:
+			high = at
+		}
+	}
+	for i := range edges { // perhaps the list is in another order
+		if edges[i].ID == id {
+			return &edges[i]
+		}
+	}
+	return nil
 }
 
 // What is hashed is named, so that a room's home and its anchors are independent.

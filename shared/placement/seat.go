@@ -321,14 +321,7 @@ func (s *Seat) send(to string, m Message) {
 
 func (s *Seat) note(e Epoch) { s.highest = max(s.highest, e.Number) }
 
-func (s *Seat) edge(id string) *Edge {
-	for i := range s.edges {
-		if s.edges[i].ID == id {
-			return &s.edges[i]
-		}
-	}
-	return nil
-}
+func (s *Seat) edge(id string) *Edge { return Find(s.edges, id) }
 
 func (s *Seat) usable(id string) bool { return id == s.cfg.Self.ID || !s.lost[id] && s.edge(id) != nil }
 

@@ -12,13 +12,14 @@ import (
 func TestWebTransportOfLogin(t *testing.T) {
 	r := LoginResult{
 		Participant: conference.Participant{ID: "p"}, RoomID: "r", WebTransport: "token", WebTransportHashes: []string{"YQ==", "Yg=="},
+		WebTransportURL: "https://h/",
 	}
 	v := r.Encode(Receiver{Version: V12})
 	const want = `[{"algorithm":"sha-256","value":"YQ=="},{"algorithm":"sha-256","value":"Yg=="}]`
 	if got := v.Get("webTransportCertificateHashes").String(); got != want || v.Get("webTransportToken").Text() != "token" {
 		t.Errorf("%v", v)
 	}
-	if back, ok := DecodeLoginResult(v); !ok || back.WebTransport != "token" || !reflect.DeepEqual(back.WebTransportHashes, r.WebTransportHashes) {
+	if back, ok := DecodeLoginResult(v); !ok || back.WebTransport != "token" || back.WebTransportURL != "https://h/" || !reflect.DeepEqual(back.WebTransportHashes, r.WebTransportHashes) {
 		t.Errorf("back as %+v", back)
 	}
 	back := ReloginResult{Ticket: "t", WebTransport: "token", WebTransportHashes: r.WebTransportHashes}
@@ -32,7 +33,7 @@ func TestWebTransportOfLogin(t *testing.T) {
 	if _, ok := DecodeWebTransportGrant(jsonvalue.Of("token")); ok {
 		t.Error("a grant without a token")
 	}
-	r.WebTransport, r.WebTransportHashes = "", nil
+	r.WebTransport, r.WebTransportHashes, r.WebTransportURL = "", nil, ""
 	if text := r.Encode(Receiver{Version: V12}).String(); strings.Contains(text, "webTransport") {
 		t.Errorf("nothing is written as %s", text)
 	}

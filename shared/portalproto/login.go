@@ -119,6 +119,7 @@ type LoginResult struct {
 	Count              int      // participants of the room, for clients that asked for Thin; 0 for others
 	Thin               bool     // Participants are not all: see Roster
 	WebTransportHashes []string // SHA-256 of certificates to take for WebTransport, base64; none: those that are signed
+	WebTransportURL    string   // where WebTransport is meant, for a client whose join token names another edge
 }
 
 // Encode is the result as that receiver understands it.
@@ -148,6 +149,7 @@ func (r LoginResult) Encode(to Receiver) jsonvalue.Value {
 		jsonvalue.M("enableBandwidthAdaptation", optionalTrue(r.Adapts)),
 		jsonvalue.M("count", optionalCount(r.Count)),
 		jsonvalue.M("thin", optionalTrue(r.Thin)),
+		jsonvalue.M("webTransportUrl", optionalText(r.WebTransportURL)),
 		jsonvalue.M("webTransportCertificateHashes", EncodeHashes(r.WebTransportHashes)))
 }
 
@@ -178,6 +180,7 @@ func DecodeLoginResult(v jsonvalue.Value) (r LoginResult, ok bool) {
 	r.Count, _ = decodeCount(v.Get("count"))
 	r.Thin = v.Get("thin").Bool()
 	r.WebTransportHashes = decodeHashes(v.Get("webTransportCertificateHashes"))
+	r.WebTransportURL = v.Get("webTransportUrl").Text()
 	return r, r.Participant.ID != "" && room.Kind() == jsonvalue.Object
 }
 

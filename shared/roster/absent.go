@@ -76,7 +76,6 @@ func (x *Index) Knows(p Position) bool {
 
 // Lost says that a node cannot be reached.
 func (x *Index) Lost(id string, now time.Duration) {
-	x.forgo(id)
 	if o := x.owners[id]; o != nil {
 		for _, h := range o.lives {
 			h.lose(now)

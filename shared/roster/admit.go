@@ -84,15 +84,6 @@ func (x *Index) Admit(a Admission, limit int, now time.Duration) (Admitted, erro
 	return next.answer, nil
 }
 
-// forgo ends the reservations of an edge that is gone.
-func (x *Index) forgo(owner string) {
-	for id, r := range x.reserved {
-		if r.owner == owner {
-			delete(x.reserved, id)
-		}
-	}
-}
-
 // dead tells that an entry of this generation could not stand any more.
 func (x *Index) dead(key Key, generation uint64) bool {
 	was, ok := x.gone.get(key)

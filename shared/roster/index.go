@@ -13,7 +13,9 @@ import (
 type Config struct {
 	Grace   time.Duration // for entries of an owner that was lost; default 60 s
 	Confirm time.Duration // for entries of an owner that can be reached and has not announced them; default 5 s
-	Reserve time.Duration // for a place that was given and is not taken; default 15 s
+	// Reserve is for a place that was given and is not taken, though its edge be lost: that may only have been stopped, and takes the place
+	// when it goes on. Longer than any edge tries; default 7 s.
+	Reserve time.Duration
 
 	Entries int // of all owners; default 20,000
 	Bytes   int // of all values; default 256 MiB
@@ -23,7 +25,7 @@ func (c *Config) setDefaults() {
 	for _, d := range []struct {
 		value *time.Duration
 		usual time.Duration
-	}{{&c.Grace, time.Minute}, {&c.Confirm, 5 * time.Second}, {&c.Reserve, 15 * time.Second}} {
+	}{{&c.Grace, time.Minute}, {&c.Confirm, 5 * time.Second}, {&c.Reserve, 7 * time.Second}} {
 		if *d.value == 0 {
 			*d.value = d.usual
 		}

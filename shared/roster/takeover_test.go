@@ -8,7 +8,8 @@ import (
 	"portico/shared/placement"
 )
 
-// TestTakeoverAgain: a takeover that came to nothing can be made again by the same edge at once, and by another one when that is gone.
+// TestTakeoverAgain: a takeover that came to nothing can be made again by the same edge at once, and by another one when the first cannot
+// come with it any more: that it is lost does not say so, because it may only have been stopped.
 func TestTakeoverAgain(t *testing.T) {
 	x := NewIndex(placement.Epoch{Number: 1, Home: placement.Name{ID: "h", Boot: 1}}, Config{}, 0)
 	now := 10 * time.Second
@@ -33,7 +34,11 @@ func TestTakeoverAgain(t *testing.T) {
 		t.Errorf("another edge with the same ticket: %v", err)
 	}
 	x.Lost("b", now)
-	if got, err := admit("c", "5", 2, true); err != nil || got.Before != "a" {
-		t.Errorf("after the first is gone: %+v, %v", got, err)
+	if _, err := admit("c", "5", 2, true); !errors.Is(err, ErrReplayed) {
+		t.Errorf("another edge while the first is lost: %v", err)
+	}
+	now += 5 * time.Second
+	if got, err := admit("c", "6", 2, true); err != nil || got.Before != "a" {
+		t.Errorf("after the first has had its time: %+v, %v", got, err)
 	}
 }

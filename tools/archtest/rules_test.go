@@ -93,6 +93,7 @@ var layers = map[string][]string{
 	"edge/peer":       {"edge/tcpdoor"},
 	"edge/rtc":        {"edge/peer", "edge/sfu", "edge/tcpdoor"},
 	"edge/cascade":    {"edge/room", "edge/rtc", "edge/sfu"}, // as jobs
+	"edge/conduit":    {"edge/wt"},
 	"edge/jobs":       {"edge/room", "edge/rtc", "edge/sfu"}, // what goes to relays is tapped, what comes is forwarded
 
 	"relay":           {"relay/config", "relay/node", "relay/worker"}, // a program that holds a relay is a job's too

@@ -26,9 +26,8 @@ func build(cfg config) *world {
 	w.groups = []*group{{}}
 	for i := range cfg.rooms {
 		w.rooms = append(w.rooms, &room{
-			i: i, name: fmt.Sprint("room-", i), region: regionName(w.rng.IntN(cfg.regions)), disagreed: -1,
-			top: map[keyOf]mark{}, removed: map[keyOf]mark{},
-			admitted: map[string]map[uint64]*admittance{}, spoken: map[spoken]uint64{},
+			i: i, name: fmt.Sprint("room-", i), disagreed: -1, top: map[keyOf]mark{}, removed: map[keyOf]mark{},
+			admitted: map[string]map[uint64]*admittance{}, spoken: map[spoken]uint64{}, holders: map[string]*admittance{},
 		})
 	}
 	// There is room for two thirds more than come.
@@ -61,7 +60,7 @@ func (w *world) populate() {
 			migrates: w.chance(0.8), edges: []string{w.nodes[w.rng.IntN(len(w.nodes))].name.ID},
 		}
 		w.clients = append(w.clients, c)
-		w.at(2*time.Second+w.random(6*time.Second), c.live)
+		w.at(2*time.Second+w.random(arrival-4*time.Second), c.live)
 	}
 	size := max(1, cfg.counted/10_000)
 	if cfg.counted > 0 {
@@ -70,7 +69,7 @@ func (w *world) populate() {
 	for left := cfg.counted; left > 0; left -= size {
 		c := &cohort{w: w, size: min(size, left), region: w.rng.IntN(cfg.regions)}
 		w.cohorts = append(w.cohorts, c)
-		w.at(2*time.Second+w.random(8*time.Second), func() {
+		w.at(2*time.Second+w.random(arrival-2*time.Second), func() {
 			c.unseated = w.now
 			w.at(seatTime, c.late)
 			c.seek(nil)
@@ -113,17 +112,22 @@ func simulate(cfg config) *world {
 }
 
 func (w *world) summary() string {
-	s := &w.stats
 	seated := 0
 	for _, c := range w.clients {
 		if c.seat != nil {
 			seated++
 		}
 	}
-	return fmt.Sprintf("seed %d: %d edges, %.0f s, %d events; %d logins, %d resumed, %d on their edge, %d tickets refused, %d unknown, "+
-		"%d refusals, %d entries moved; %d claims, %d kills, %d pauses, %d partitions, %d drains; seated %d, at most after %v; "+
-		"rooms agreed at most after %v; %d changes told; gossip %.0f B/s",
-		w.cfg.seed, len(w.nodes), w.now.Seconds(), w.count, s.logins, s.resumes, s.relogins, s.replays, s.unknown, s.refusals, s.moved,
-		s.leads, s.kills, s.pauses, s.partitions, s.drains, seated, s.slowest.Round(time.Millisecond),
-		s.agreed.Round(time.Millisecond), s.changes, w.gossip.worst)
+	return fmt.Sprintf("seed %d: %d edges, %.0f s, %d events; seated %d; gossip %.0f B/s; %v",
+		w.cfg.seed, len(w.nodes), w.now.Seconds(), w.count, seated, w.gossip.worst, &w.stats)
+}
+
+// String tells all of it.
+func (s *stats) String() string {
+	return fmt.Sprintf("%d logins, %d resumed, %d on their edge, %d tickets refused, %d unknown, %d refusals, %d entries moved, %d strays, "+
+		"%d stranded; %d claims, %d stale; %d kills, %d pauses, %d ways cut and %d between regions, %d partitions, %d drains, %d clocks, "+
+		"%d mass restarts, %d slow stores, %d bad lines; a place at most after %v; rooms agreed at most after %v; %d changes told",
+		s.logins, s.resumes, s.relogins, s.replays, s.unknown, s.refusals, s.moved, s.strays,
+		s.stranded, s.leads, s.stale, s.kills, s.pauses, s.cuts, s.regionCuts, s.partitions, s.drains, s.skews,
+		s.restarts, s.slowStores, s.badLines, s.slowest.Round(time.Millisecond), s.agreed.Round(time.Millisecond), s.changes)
 }

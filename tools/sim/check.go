@@ -28,7 +28,8 @@ type admittance struct {
 	epoch placement.Epoch
 	at    time.Duration
 	by    placement.Name
-	told  bool // the edge was still there a second later, and had a way to the home
+	here  bool // by the edge that had the participant
+	told  bool // the edge was still there a moment later, and had a way to the home
 }
 
 // spoken is a follower as a home knows it.
@@ -102,26 +103,32 @@ func (c *checker) agreement(w *world, r *room) {
 	}
 }
 
-// agreeSince is when a room ought to have begun to agree.
-func (w *world) agreeSince(r *room) time.Duration {
-	return max(r.disagreed, w.troubled, w.broke+notice)
+// since is from when on a room ought to come to rest, of which something happened at a time. Whoever has a link to a node that is gone knows
+// within a second or two, and whoever looks for the room on one that nobody has a link to finds out as soon. Among very many nodes several
+// of these may have to be tried in turn: there gossip has to notice first.
+func (w *world) since(happened time.Duration) time.Duration {
+	if happened = max(happened, w.troubled); len(w.nodes) > veryMany {
+		happened = max(happened, w.noticed)
+	}
+	return happened
 }
+
+const veryMany = 500
+
+// restless tells that something fails, or that gossip has yet to notice it where that counts.
+func (w *world) restless() bool { return w.failing > 0 || len(w.nodes) > veryMany && w.missed > 0 }
 
 // expect looks at a room again when it ought to agree.
 func (c *checker) expect(w *world, r *room) {
-	since := w.agreeSince(r)
-	w.at(since+quiet+time.Millisecond-w.now, func() {
+	w.at(max(w.since(r.disagreed)+quiet+time.Millisecond-w.now, lookAgain), func() {
 		switch {
 		case r.disagreed < 0:
-		case w.failing > 0:
-			r.disagreed = max(r.disagreed, w.now)
+		case w.restless(), w.now-w.since(r.disagreed) <= quiet:
 			c.expect(w, r)
-		case w.now-w.agreeSince(r) > quiet:
+		default:
 			if wrong := r.disagreement(w); wrong != "" {
 				w.fault("epoch", "%s: %v after: %s", r.name, w.now-r.disagreed, wrong)
 			}
-		default:
-			c.expect(w, r)
 		}
 	})
 }
@@ -260,12 +267,15 @@ func (c *checker) change(w *world, r *room) {
 	}
 }
 
+// settle looks at the rosters of a room when it has been quiet. On bad lines, where each of the several messages in turn that bring two
+// sides together takes up to 0.8 s, that is 2 s more.
 func (c *checker) settle(w *world, r *room) {
-	w.at(max(r.changed, w.troubled)+quiet-w.now, func() {
-		if w.failing > 0 {
-			r.changed = w.now
-		}
-		if w.now-max(r.changed, w.troubled) < quiet {
+	enough := quiet
+	if w.slow > 0 {
+		enough += 2 * time.Second
+	}
+	w.at(max(w.since(r.changed)+enough-w.now, lookAgain), func() {
+		if w.restless() || w.now-w.since(r.changed) < enough {
 			c.settle(w, r)
 			return
 		}
@@ -348,27 +358,63 @@ func (c *checker) compare(w *world, p *part, owned map[roster.Key]*roster.Entry)
 	}
 }
 
-// accepted notes that an edge has taken somebody for a ticket, which happens once. Nobody can know of it who is on the other side of a
-// partition, or when the edge was cut off or died before it could tell its home.
-func (c *checker) accepted(w *world, p *part, id string, ticket uint64) {
-	r := p.room
-	if r.admitted[id] == nil {
-		r.admitted[id] = map[uint64]*admittance{}
-	}
-	before := r.admitted[id][ticket]
-	now := &admittance{epoch: p.epoch, at: w.now, by: p.n.name}
-	r.admitted[id][ticket] = now
-	w.at(time.Second, func() {
-		home := w.byName[now.epoch.Home.ID]
-		now.told = w.lives(now.by) && w.lives(now.epoch.Home) && w.connected(p.n, home)
-	})
-	if before == nil || !before.told && w.troubled >= before.at {
+// takenOver notes that an edge has taken somebody over for a ticket, by a home's leave. It happens once for each ticket, and not for one
+// that was exchanged on its own edge. Nobody can know of it who is on the other side of a partition, or when the edge was cut off or died
+// before it could tell its home.
+func (c *checker) takenOver(w *world, p *part, id string, ticket uint64, by placement.Epoch) {
+	before := p.room.ticketsOf(id)[ticket]
+	now := c.admittance(w, p, by)
+	p.room.ticketsOf(id)[ticket], p.room.holders[id] = now, now
+	if before == nil || !before.told && (before.here || w.troubled >= before.at) {
 		return
 	}
 	together := w.side[w.byName[before.by.ID].region] == w.side[p.n.region] && (w.lives(before.by) || w.lives(before.epoch.Home))
-	if before.epoch == p.epoch || together && w.calm(quiet) && w.now-before.at > quiet {
+	if before.epoch == by || together && w.calm(quiet) && w.now-before.at > quiet {
 		w.fault("replay", "ticket %d of %s is accepted by %s, and was by %s %v ago", ticket, id, p.n.name.ID, before.by.ID, w.now-before.at)
 	}
+}
+
+// exchanged notes that an edge has taken somebody again who is there, which it does for any ticket, but not for somebody who is elsewhere.
+func (c *checker) exchanged(w *world, p *part, id string, ticket uint64) {
+	w.stats.relogins++
+	now, calm := c.admittance(w, p, p.epoch), w.calm(quiet)
+	now.here = true
+	if before := p.room.ticketsOf(id)[ticket]; before == nil || !before.told && calm {
+		p.room.ticketsOf(id)[ticket] = now
+	}
+	holder, top := p.room.holders[id], p.room.top[keyOf{Kind: roster.Participant, ID: id}]
+	if holder == nil || !holder.told || top.Owner == p.n.name.ID || top.Owner != holder.by.ID || top.Life != holder.by.Boot {
+		return
+	}
+	w.stats.strays++
+	n := w.byName[holder.by.ID]
+	if w.lives(holder.by) && w.connected(p.n, n) && (p.epoch.Zero() || p.sameHome(n.rooms[p.room.name])) {
+		w.fault("replay", "%s takes %s for its own, whom %s has taken over %v ago", p, id, holder.by.ID, w.now-holder.at)
+	}
+}
+
+// sameHome tells whether two parts have obeyed one home for long enough to know of each other.
+func (p *part) sameHome(q *part) bool {
+	w := p.n.w
+	return q != nil && !p.epoch.Zero() && p.epoch == q.epoch && w.lives(p.epoch.Home) && w.now-max(p.obeys, q.obeys) > told
+}
+
+// admittance notes that a ticket was accepted, and looks whether the home has heard of it.
+func (c *checker) admittance(w *world, p *part, by placement.Epoch) *admittance {
+	a := &admittance{epoch: by, at: w.now, by: p.n.name}
+	calm := w.calm(quiet)
+	w.at(told, func() {
+		home := w.byName[by.Home.ID]
+		a.told = w.lives(a.by) && w.lives(by.Home) && w.connected(p.n, home) && (!a.here || calm)
+	})
+	return a
+}
+
+func (r *room) ticketsOf(id string) map[uint64]*admittance {
+	if r.admitted[id] == nil {
+		r.admitted[id] = map[uint64]*admittance{}
+	}
+	return r.admitted[id]
 }
 
 // lives tells whether a node is in the same life.

@@ -19,15 +19,15 @@ type client struct {
 	publishes bool
 	migrates  bool // it understands when its edge asks it to move
 
-	id         string // of the participant; another after each login
-	life       int    // logins
-	wants      bool
-	seat       *part // where it has its place; nil: nowhere
-	before     *node // where it had one
-	generation uint64
-	edges      []string // others, as its edge has told
-	trying     *attempt
-	moving     bool
+	id     string // of the participant; another after each login
+	life   int    // logins
+	wants  bool
+	seat   *part // where it has its place; nil: nowhere
+	before *node // where it had one
+	ticket ticket
+	edges  []string // others, as its edge has told
+	trying *attempt
+	moving bool
 
 	unseated time.Duration // since when it has no place and wants one
 	told     bool          // that it took too long
@@ -103,7 +103,7 @@ func (c *client) join(avoid []string) {
 	c.id = fmt.Sprintf("p%d.%d", c.i, c.life)
 	tokenID := "t" + c.id
 	created := api.calendar().Unix()
-	c.try(w.byName[choice], func(a *attempt, done func(uint64, error)) { a.login(tokenID, created, done) }, func(err error) {
+	c.try(w.byName[choice], func(a *attempt, done func(ticket, error)) { a.login(tokenID, created, done) }, func(err error) {
 		if err == nil {
 			if w.chance(0.1) {
 				c.replayToken(tokenID, created)
@@ -163,39 +163,41 @@ func (c *client) lose(p *part) {
 	}
 	c.unseated, c.told = w.now, false
 	w.check.watch(w, c)
-	c.resume(0)
+	c.resume(0, 0)
 }
 
-// resume tries the edges it knows with its ticket, the one before among them.
-func (c *client) resume(tries int) {
+// resume tries the edges it knows with its ticket, the one before among them. It does not take the word of one for that of all: where it
+// has its place already it learns from who gave it.
+func (c *client) resume(tries, silent int) {
 	w := c.w
 	if !c.wants || c.seat != nil {
 		return
 	}
-	if tries > 2 || w.bend.noRetry && tries > 0 {
+	if silent > 2 || tries >= 2*len(c.edges) || w.bend.noRetry && tries > 0 {
 		if !w.bend.noRetry {
 			c.join(nil)
 		}
 		return
 	}
 	n := w.byName[c.edges[tries%len(c.edges)]]
-	ticket, id := c.generation, c.id
-	c.try(n, func(a *attempt, done func(uint64, error)) { a.resume(id, ticket, done) }, func(err error) {
+	t, id := c.ticket, c.id
+	c.try(n, func(a *attempt, done func(ticket, error)) { a.resume(id, t, done) }, func(err error) {
 		switch {
 		case err == nil:
 			if w.chance(0.5) {
-				c.replay(id, ticket)
+				c.replay(id, t)
 			}
-		case errors.Is(err, roster.ErrReplayed), errors.Is(err, roster.ErrUnknownParticipant):
-			if errors.Is(err, roster.ErrReplayed) {
-				w.stats.replays++
-			} else {
-				w.stats.unknown++
-			}
+			return
+		case errors.Is(err, roster.ErrUnknownParticipant), errors.Is(err, errExpired):
+			w.stats.unknown++
 			w.at(w.random(200*time.Millisecond), func() { c.join(nil) })
-		default:
-			w.at(w.random(200*time.Millisecond), func() { c.resume(tries + 1) })
+			return
+		case errors.Is(err, roster.ErrReplayed):
+			w.stats.replays++
+		case errors.Is(err, errGone):
+			silent++
 		}
+		w.at(w.random(200*time.Millisecond), func() { c.resume(tries+1, silent) })
 	})
 }
 
@@ -211,16 +213,19 @@ func (c *client) move(from *part, tries int) {
 		return
 	}
 	c.moving = true
-	ticket, id := c.generation, c.id
-	c.try(w.byName[choice], func(a *attempt, done func(uint64, error)) { a.resume(id, ticket, done) }, func(err error) {
-		if c.moving = false; err != nil {
+	t, id := c.ticket, c.id // another edge's clock may be behind
+	if p := from.people[id]; p != nil {
+		t = from.n.mint(p.generation)
+	}
+	c.try(w.byName[choice], func(a *attempt, done func(ticket, error)) { a.resume(id, t, done) }, func(err error) {
+		if c.moving = false; err != nil && err != roster.ErrUnknownParticipant && err != errExpired {
 			w.at(w.between(200*time.Millisecond, 600*time.Millisecond), func() { c.move(from, tries+1) })
 		}
 	})
 }
 
 // try asks one edge, which has to answer in time.
-func (c *client) try(n *node, ask func(a *attempt, done func(uint64, error)), done func(error)) {
+func (c *client) try(n *node, ask func(a *attempt, done func(ticket, error)), done func(error)) {
 	w := c.w
 	c.giveUp()
 	a := &attempt{client: c, id: c.id, n: n}
@@ -238,18 +243,22 @@ func (c *client) try(n *node, ask func(a *attempt, done func(uint64, error)), do
 	if n.up && c.reaches(n) {
 		w.on(n, c.way(n), func() {
 			if !a.over {
-				ask(a, func(generation uint64, err error) {
+				ask(a, func(t ticket, err error) {
 					p := n.rooms[c.room.name]
 					w.at(c.way(n), func() {
 						switch {
 						case err == nil && (a.over || !c.wants) && p.alive(): // nobody is there to take the place
 							w.on(p.n, 0, func() {
-								if c.seat != p || c.id != a.id {
+								switch {
+								case c.seat == p && c.id == a.id:
+								case a.new: // nobody has been told
+									p.leave(a.id)
+								default:
 									p.dropped(a.id)
 								}
 							})
 						case err == nil && !a.over && c.reaches(n) && p.alive():
-							c.sit(p, generation)
+							c.sit(p, t)
 							finish(nil)
 						case err != nil:
 							finish(err)
@@ -263,12 +272,12 @@ func (c *client) try(n *node, ask func(a *attempt, done func(uint64, error)), do
 }
 
 // sit has the client have its place.
-func (c *client) sit(p *part, generation uint64) {
+func (c *client) sit(p *part, t ticket) {
 	w := c.w
 	if !w.bend.noRetry && c.seat == nil {
-		w.stats.slowest = max(w.stats.slowest, w.now-max(c.unseated, w.troubled))
+		w.stats.slowest = max(w.stats.slowest, w.now-w.seatSince(c.unseated, c.region))
 	}
-	c.seat, c.generation = p, generation
+	c.seat, c.ticket = p, t
 	c.edges = c.edges[:0]
 	avoid := []string{p.n.name.ID}
 	for range 3 {
@@ -284,11 +293,12 @@ func (c *client) sit(p *part, generation uint64) {
 }
 
 // replay is somebody else trying a ticket that was used, anywhere.
-func (c *client) replay(id string, ticket uint64) {
+func (c *client) replay(id string, t ticket) {
 	w := c.w
 	thief := &client{w: w, i: c.i, room: c.room, region: c.region}
 	thief.id, thief.wants = id, false
 	where := c.before
+	w.logf("ticket %d of %s falls into other hands", t.generation, id)
 	w.at(w.between(0, 12*time.Second), func() {
 		n := w.someNode(func(n *node) bool { return n.up && !n.paused && thief.reaches(n) })
 		if where != nil && where.up && w.chance(0.5) {
@@ -299,7 +309,7 @@ func (c *client) replay(id string, ticket uint64) {
 		}
 		a := &attempt{client: thief, id: thief.id, n: n}
 		w.at(4*patience, func() { a.over = true })
-		w.on(n, thief.way(n), func() { a.resume(id, ticket, func(uint64, error) { a.over = true }) })
+		w.on(n, thief.way(n), func() { a.resume(id, t, func(ticket, error) { a.over = true }) })
 	})
 }
 
@@ -314,7 +324,7 @@ func (c *client) replayToken(tokenID string, created int64) {
 		a := &attempt{client: thief, id: thief.id, n: n}
 		w.at(patience, func() { a.over = true })
 		w.on(n, thief.way(n), func() {
-			a.login(tokenID, created, func(_ uint64, err error) {
+			a.login(tokenID, created, func(_ ticket, err error) {
 				a.over = true
 				if p := n.rooms[c.room.name]; err == nil && p != nil {
 					w.on(n, time.Second, func() { p.leave(thief.id) })

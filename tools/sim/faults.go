@@ -12,10 +12,10 @@ func (w *world) kill(n *node) {
 		return
 	}
 	w.logf("kill %s", n.name.ID)
-	w.breaks()
+	w.trouble()
 	w.stats.kills++
 	w.stop(n)
-	w.announce(n, w.between(1500*time.Millisecond, 4*time.Second))
+	w.miss(n)
 }
 
 // stop has a node be down, and those on it notice.
@@ -84,6 +84,7 @@ func (w *world) revive(n *node) {
 		n.wall -= time.Minute
 	}
 	w.start(n)
+	w.revived = w.now
 	w.logf("start %s, boot %d", n.name.ID, n.name.Boot)
 	w.rewire()
 }
@@ -108,11 +109,11 @@ func (w *world) pause(n *node, on bool) {
 	n.paused = on
 	if on {
 		n.stood = w.now
-		w.breaks()
+		w.trouble()
 		w.stats.pauses++
 		w.failing++
 		w.rewire()
-		w.announce(n, w.between(1500*time.Millisecond, 4*time.Second))
+		w.miss(n)
 		w.desert(n, 3*time.Second, 6*time.Second)
 		for _, p := range n.list {
 			w.check.touch(p.room)
@@ -143,7 +144,7 @@ func (w *world) pause(n *node, on bool) {
 
 // for some time has something be broken.
 func (w *world) broken(d time.Duration, begin, end func()) {
-	w.breaks()
+	w.trouble()
 	w.failing++
 	begin()
 	w.at(d, func() {
@@ -166,7 +167,7 @@ func (w *world) partition(d time.Duration) {
 		}
 	}
 	w.logf("partition %v for %v", side, d)
-	w.breaks()
+	w.trouble()
 	w.stats.partitions++
 	w.parted = w.now
 	w.split(side)
@@ -211,7 +212,7 @@ func (w *world) drain(n *node, deadline time.Duration, cancel bool) {
 	life := n.name.Boot
 	for _, c := range w.clients {
 		if p := c.seat; p != nil && p.n == n && c.migrates && !w.bend.noMove {
-			w.at(w.random(deadline/2), func() { c.move(p, 0) })
+			w.at(c.way(n), func() { c.move(p, 0) })
 		}
 	}
 	for _, c := range w.cohorts {
@@ -267,14 +268,44 @@ func (w *world) retire(n *node) {
 	})
 }
 
+// kind is of what can go wrong.
+type kind int
+
+const (
+	killing kind = iota
+	pausing
+	cutting // one way from an edge to another
+	cuttingRegion
+	parting
+	skewing
+	restarting
+	slowing // the store
+	spoiling
+	draining
+	kinds
+)
+
+// often is how often each kind comes up, in random trouble.
+var often = [kinds]int{
+	killing: 9, pausing: 6, cutting: 3, cuttingRegion: 3, parting: 3, skewing: 3, restarting: 1, slowing: 1, spoiling: 1, draining: 3,
+}
+
 // round is some trouble, and then quiet, in which everything has to be well.
 func (w *world) round() {
-	kinds := 1 + w.rng.IntN(3) + len(w.nodes)/100
+	count := 1 + w.rng.IntN(3) + len(w.nodes)/100
 	if w.chance(0.2) {
-		kinds += 4
+		count += 4
 	}
-	for range kinds {
-		w.at(w.random(8*time.Second), w.upset)
+	var all []kind
+	for k, n := range often {
+		all = append(all, slices.Repeat([]kind{kind(k)}, n)...)
+		if w.cfg.every {
+			w.at(w.random(8*time.Second), func() { w.upset(kind(k)) })
+		}
+	}
+	for range count {
+		k := all[w.rng.IntN(len(all))]
+		w.at(w.random(8*time.Second), func() { w.upset(k) })
 	}
 	w.run(w.now + 12*time.Second)
 	for w.failing > 0 {
@@ -288,40 +319,66 @@ func (w *world) round() {
 	w.run(w.now + 18*time.Second)
 }
 
-// upset does one thing at random.
-func (w *world) upset() {
+// upset has one thing go wrong, if it can.
+func (w *world) upset(k kind) {
 	n := w.nodes[w.rng.IntN(len(w.nodes))]
-	switch w.rng.IntN(11) {
-	case 0, 1, 2:
+	switch k {
+	case killing:
 		w.kill(n)
 		if w.chance(0.5) {
 			w.at(w.between(200*time.Millisecond, 8*time.Second), func() { w.revive(n) })
 		}
-	case 3, 4:
+	case pausing:
 		w.pause(n, true)
 		w.at(w.between(100*time.Millisecond, 12*time.Second), func() { w.pause(n, false) })
-	case 5:
+	case cutting:
 		m := w.nodes[w.rng.IntN(len(w.nodes))]
 		if m == n {
 			return
 		}
 		w.logf("nothing goes from %s to %s", n.name.ID, m.name.ID)
+		w.stats.cuts++
 		w.cut(w.oneWay, [2]int{n.i, m.i}, w.between(500*time.Millisecond, 9*time.Second))
-	case 6:
+	case cuttingRegion:
 		a, b := w.rng.IntN(len(w.side)), w.rng.IntN(len(w.side))
 		if a == b {
 			return
 		}
+		w.stats.regionCuts++
 		w.logf("nothing goes from region %s to %s", regionName(a), regionName(b))
 		w.cut(w.regions, [2]int{a, b}, w.between(500*time.Millisecond, 5*time.Second))
-	case 7:
+	case parting:
 		w.partition(w.between(2*time.Second, 35*time.Second))
-	case 8:
+	case skewing:
 		w.skew(n)
-	case 9:
-		w.misery()
-	case 10:
+	case restarting:
+		w.restart()
+	case slowing:
+		w.logf("the store is slow")
+		w.stats.slowStores++
+		w.store.delay = 20 * time.Second
+		w.at(w.between(5*time.Second, 20*time.Second), func() { w.store.delay = 0 })
+	case spoiling:
+		w.logf("the lines between regions are bad")
+		w.stats.badLines++
+		w.slow, w.lossy = 300*time.Millisecond, 0.1
+		w.at(w.between(3*time.Second, 15*time.Second), func() { w.slow, w.lossy = 0, 0 })
+	case draining:
 		w.drain(n, w.between(12*time.Second, 20*time.Second), w.chance(0.3))
+	}
+}
+
+// restart has many nodes start again.
+func (w *world) restart() {
+	w.logf("many nodes start again")
+	w.stats.restarts++
+	for _, n := range w.nodes {
+		if w.chance(0.6) {
+			w.at(w.random(3*time.Second), func() {
+				w.kill(n)
+				w.at(w.between(100*time.Millisecond, 3*time.Second), func() { w.revive(n) })
+			})
+		}
 	}
 }
 
@@ -329,35 +386,15 @@ func (w *world) cut(set map[[2]int]bool, key [2]int, d time.Duration) {
 	w.broken(d, func() { set[key] = true; w.rewire() }, func() { delete(set, key); w.rewire() })
 }
 
+// maxSkew is by how much a calendar is off at most: a token is good for admitTime, and a ticket for clocks within clockLeeway.
+const maxSkew = 25 * time.Second
+
 func (w *world) skew(n *node) {
 	if !n.up || n.paused {
 		return
 	}
 	n.setRate(1 + (w.rng.Float64()-0.5)*0.04)
-	n.wall = w.random(20*time.Minute) - 10*time.Minute
+	n.wall = w.random(2*maxSkew) - maxSkew
+	w.stats.skews++
 	w.logf("the clock of %s goes at %.3f and is off by %v", n.name.ID, n.rate, n.wall)
-}
-
-// misery is what concerns all.
-func (w *world) misery() {
-	switch w.rng.IntN(3) {
-	case 0:
-		w.logf("many nodes start again")
-		for _, n := range w.nodes {
-			if w.chance(0.6) {
-				w.at(w.random(3*time.Second), func() {
-					w.kill(n)
-					w.at(w.between(100*time.Millisecond, 3*time.Second), func() { w.revive(n) })
-				})
-			}
-		}
-	case 1:
-		w.logf("the store is slow")
-		w.store.delay = 20 * time.Second
-		w.at(w.between(5*time.Second, 20*time.Second), func() { w.store.delay = 0 })
-	case 2:
-		w.logf("the lines between regions are bad")
-		w.slow, w.lossy = 300*time.Millisecond, 0.1
-		w.at(w.between(3*time.Second, 15*time.Second), func() { w.slow, w.lossy = 0, 0 })
-	}
 }

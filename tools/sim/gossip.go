@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"portico/shared/placement"
@@ -37,17 +38,36 @@ func (w *world) announce(n *node, after time.Duration) {
 	})
 }
 
+// miss has gossip find out that a node is not there: some other node probes it, and suspects it for a while that grows with the logarithm
+// of the cluster's size (memberlist's suspicionTimeout, package cluster's profile for networks).
+func (w *world) miss(n *node) {
+	w.missed++
+	grows := max(1, math.Log10(float64(len(w.nodes))))
+	w.at(w.between(500*time.Millisecond, 1500*time.Millisecond)+time.Duration(grows*float64(suspicion)), func() {
+		w.missed--
+		for _, g := range w.groups {
+			w.believe(g, n)
+		}
+	})
+}
+
+const (
+	suspicion = 4 * 500 * time.Millisecond // SuspicionMult x ProbeInterval
+	spread    = 900 * time.Millisecond     // until everybody has heard
+)
+
 // believe has one group's belief about a node be as things are.
 func (w *world) believe(g *group, n *node) {
-	at := slices.IndexFunc(g.belief, func(e placement.Edge) bool { return e.ID == n.name.ID })
+	at, known := slices.BinarySearchFunc(g.belief, n.name.ID, byID)
 	there := n.up && !n.paused && w.side[n.region] == g.side
 	switch {
-	case !there && at < 0, there && at >= 0 && g.belief[at] == n.edge():
+	case !there && !known, there && known && g.belief[at] == n.edge():
 		return
 	case !there:
 		g.belief = slices.Delete(slices.Clone(g.belief), at, at+1)
-	case at < 0:
-		g.belief = append(slices.Clone(g.belief), n.edge())
+		w.noticed = w.now + spread
+	case !known:
+		g.belief = slices.Insert(slices.Clone(g.belief), at, n.edge())
 	default:
 		if g.belief[at].Boot == n.name.Boot {
 			w.gossip.count(w) // who comes and goes is news whatever it costs
@@ -57,10 +77,13 @@ func (w *world) believe(g *group, n *node) {
 	}
 	for _, m := range w.nodes {
 		if m.group == g && m.up {
-			w.refresh(m, w.between(50*time.Millisecond, 900*time.Millisecond))
+			w.refresh(m, w.between(50*time.Millisecond, spread))
 		}
 	}
 }
+
+// byID orders edges.
+func byID(e placement.Edge, id string) int { return strings.Compare(e.ID, id) }
 
 // refresh has a node look at what gossip says now.
 func (w *world) refresh(n *node, after time.Duration) {
@@ -82,7 +105,8 @@ func (n *node) look() {
 	before := n.view
 	n.view = n.group.belief
 	if !n.knows(n.name.ID) {
-		n.view = append(slices.Clone(n.view), n.edge())
+		at, _ := slices.BinarySearchFunc(n.view, n.name.ID, byID)
+		n.view = slices.Insert(slices.Clone(n.view), at, n.edge())
 	}
 	for id := range n.lost {
 		if !n.knows(id) {
@@ -108,7 +132,7 @@ func (w *world) split(side []int) {
 		if n.group = g; w.side[n.region] == 1 {
 			n.group = other
 		}
-		w.announce(n, w.between(1500*time.Millisecond, 4*time.Second))
+		w.miss(n)
 	}
 	w.rewire()
 }
@@ -123,15 +147,15 @@ func (w *world) join() {
 		}
 		g := &group{belief: slices.Clone(w.groups[0].belief)}
 		for _, e := range w.groups[1].belief {
-			if !slices.ContainsFunc(g.belief, func(f placement.Edge) bool { return f.ID == e.ID }) {
-				g.belief = append(g.belief, e)
+			if at, known := slices.BinarySearchFunc(g.belief, e.ID, byID); !known {
+				g.belief = slices.Insert(g.belief, at, e)
 			}
 		}
 		w.groups = []*group{g}
 		for _, n := range w.nodes {
 			n.group = g
 			if n.up {
-				w.refresh(n, w.random(900*time.Millisecond))
+				w.refresh(n, w.random(spread))
 			}
 			w.announce(n, w.between(100*time.Millisecond, 1500*time.Millisecond))
 		}
@@ -230,8 +254,8 @@ func (g *gossip) count(w *world) {
 	n := float64(len(w.nodes))
 	each := retransmits * math.Ceil(math.Log10(n+1)) * changeSize
 	rate := idleGossip(n) + float64(len(g.times))*each/gossipWindow.Seconds()
-	if w.now < 2*gossipWindow || !w.calm(gossipWindow) {
-		return // also what was missed meanwhile
+	if w.now < arrival+2*gossipWindow || !w.calm(gossipWindow) || w.now < w.revived+gossipWindow {
+		return // all come at once, and there is what was missed meanwhile: some of it comes late
 	}
 	g.worst = max(g.worst, rate)
 	if rate > gossipBudget {

@@ -11,13 +11,13 @@ import (
 
 // The links between edges behave as package peers and link do: one for each pair, made when it is first needed; silence of one second
 // ends it on each side by itself; then it is dialed again and again, as long as gossip knows the node. While the way is broken, but the
-// link not yet given up, what is sent waits.
+// link not yet given up, what is sent waits; where only one way is broken, what goes the other way arrives until then.
 
 // Times of links.
 const (
 	silenceLeast = 850 * time.Millisecond
 	silenceMost  = 1150 * time.Millisecond
-	dialTimeout  = time.Second
+	dialTimeout  = 2 * time.Second
 	pauseLeast   = 100 * time.Millisecond
 	pauseMost    = time.Second
 	resetTime    = 300 * time.Millisecond // until a side hears that the other has no such link
@@ -47,8 +47,8 @@ type link struct {
 	open    [2]bool
 	last    [2]time.Duration // arrival of the last message to each end
 	broken  bool
-	version int // of broken
-	pending []event
+	version int        // of broken
+	pending [2][]event // to each end
 	calls   []*call
 }
 
@@ -85,13 +85,17 @@ func (w *world) connected(a, b *node) bool {
 
 // wire is the way between two nodes, whatever they are up to.
 func (w *world) wire(a, b *node) bool {
-	if w.side[a.region] != w.side[b.region] {
-		return false
-	}
-	if len(w.oneWay) > 0 && (w.oneWay[[2]int{a.i, b.i}] || w.oneWay[[2]int{b.i, a.i}]) {
-		return false
-	}
-	return len(w.regions) == 0 || !w.regions[[2]int{a.region, b.region}] && !w.regions[[2]int{b.region, a.region}]
+	return w.side[a.region] == w.side[b.region] && w.passes(a, b) && w.passes(b, a)
+}
+
+// passes tells whether nothing is in the way from one node to another alone.
+func (w *world) passes(a, b *node) bool {
+	return !(len(w.oneWay) > 0 && w.oneWay[[2]int{a.i, b.i}]) && !(len(w.regions) > 0 && w.regions[[2]int{a.region, b.region}])
+}
+
+// flows tells whether what one node has sent on a link that is broken gets to the other.
+func (w *world) flows(a, b *node) bool {
+	return a.up && b.up && !a.paused && !b.paused && w.side[a.region] == w.side[b.region] && w.passes(a, b)
 }
 
 func (w *world) latency(a, b *node) time.Duration {
@@ -129,13 +133,14 @@ func (w *world) rewire() {
 			l.broken = false
 			l.version++
 			pending := l.pending
-			l.pending = nil
-			for _, e := range pending {
-				w.order++
-				e.at, e.order = w.now+w.latency(p.ends[0], p.ends[1]), w.order
-				w.queue.push(e)
-			}
+			l.pending = [2][]event{}
 			for end, n := range p.ends {
+				for _, e := range pending[end] {
+					l.last[end] = max(l.last[end]+1, w.now+w.latency(p.ends[1-end], n))
+					w.order++
+					e.at, e.order = l.last[end], w.order
+					w.queue.push(e)
+				}
 				if !l.open[1-end] {
 					w.on(n, w.random(resetTime), func() { w.lose(l, end) })
 				}
@@ -169,7 +174,7 @@ func (w *world) shut(l *link, end int) {
 	l.open[end] = false
 	if !l.open[0] && !l.open[1] && l.pair.link == l {
 		l.pair.link = nil
-		l.pending = nil
+		l.pending = [2][]event{}
 	}
 	for _, c := range slices.Clone(l.calls) {
 		if s := c.session[end]; s != 0 {
@@ -314,8 +319,8 @@ func (w *world) arrive(l *link, to int, e event) {
 	e.do = func() {
 		switch {
 		case !n.up || n.name.Boot != life || !l.open[to]:
-		case l.broken:
-			l.pending = append(l.pending, e)
+		case l.broken && (len(l.pending[to]) > 0 || !w.flows(l.pair.ends[1-to], n)):
+			l.pending[to] = append(l.pending[to], e)
 		default:
 			do()
 		}

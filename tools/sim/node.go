@@ -42,8 +42,7 @@ type node struct {
 	sessions uint64
 	used     *token.Used
 	asked    map[string]string // token to request, as package mesh keeps it
-	gens     *token.Generations
-	seats    int // participants with a place here, as this node counts
+	seats    int               // participants with a place here, as this node counts
 }
 
 // epoch0 is when the calendar of all nodes begins.
@@ -60,7 +59,6 @@ func (w *world) start(n *node) {
 	n.base, n.since = w.random(time.Hour), w.now
 	n.held, n.lost, n.rooms, n.list = nil, map[string]bool{}, map[string]*part{}, nil
 	n.used, n.asked = token.NewUsed(tokenLife, 0), map[string]string{}
-	n.gens = token.NewGenerations(10*time.Minute, 0)
 	n.seats = 0
 	n.load.last = w.now - w.random(time.Duration(len(w.nodes))*time.Second/perSecond) // nodes that start together do not tell together
 	n.view = []placement.Edge{n.edge()}
@@ -90,9 +88,7 @@ func (n *node) edge() placement.Edge {
 
 func regionName(i int) string { return string(rune('A' + i)) }
 
-func (n *node) knows(id string) bool {
-	return slices.ContainsFunc(n.view, func(e placement.Edge) bool { return e.ID == id })
-}
+func (n *node) knows(id string) bool { return placement.Find(n.view, id) != nil }
 
 // part is a room on a node: the real directory.Room, and what package mesh and a portal would keep beside it.
 type part struct {
@@ -104,10 +100,12 @@ type part struct {
 	entered bool
 	ticks   time.Duration // when a Tick is on its way; 0: none
 	waiting []func()      // for another epoch
+	syncs   map[uint64]func()
 	wishes  int
 
 	epoch placement.Epoch // as it was last seen
 	leads bool
+	obeys time.Duration   // since when
 	high  placement.Epoch // the highest it has obeyed
 
 	own    map[roster.Key]roster.Entry
@@ -133,7 +131,7 @@ func (n *node) part(name string) *part {
 	r := n.w.roomNamed(name)
 	p := &part{
 		n: n, room: r, calls: map[uint64]*call{}, own: map[roster.Key]roster.Entry{}, shadow: map[roster.Key]*roster.Entry{},
-		people: map[string]*seat{},
+		people: map[string]*seat{}, syncs: map[uint64]func(){},
 	}
 	p.fill()
 	n.rooms[name] = p
@@ -145,7 +143,7 @@ func (n *node) part(name string) *part {
 // fill makes the core of a part.
 func (p *part) fill() {
 	n := p.n
-	cfg := directory.Config{Room: p.room.name, Region: p.room.region, Self: n.name, Roster: roster.Config{Grace: grace}, Standby: true}
+	cfg := directory.Config{Room: p.room.name, Self: n.name, Roster: roster.Config{Grace: grace}, Standby: true}
 	if bend := &n.w.bend; bend.grace > 0 {
 		cfg.Roster.Grace = bend.grace
 	} else if bend.name != nil {
@@ -207,7 +205,7 @@ func (p *part) after() {
 	epoch, leads := p.core.Epoch()
 	if epoch != p.epoch || leads != p.leads {
 		w.check.moved(w, p, epoch, leads)
-		p.epoch, p.leads = epoch, leads
+		p.epoch, p.leads, p.obeys = epoch, leads, w.now
 		waiting := p.waiting
 		p.waiting = nil
 		for _, do := range waiting {
@@ -272,8 +270,17 @@ func (p *part) carry(effects []directory.Effect) {
 			w.check.apply(w, p, e.Changes)
 		case directory.Moved:
 			p.moved(e.Key)
+		case directory.Synced:
+			if done := p.syncs[e.ID]; done != nil {
+				delete(p.syncs, e.ID)
+				w.on(p.n, 0, done) // not in the middle of what the core asks for
+			}
 		case directory.Host:
-			w.on(p.n, 0, func() { p.enter() })
+			w.on(p.n, 0, func() { p.enter(); p.tidy() })
+		case directory.Over:
+			if len(p.people) > 0 {
+				w.fault("left", "%s is told that the room is over, with %d participants there", p, len(p.people))
+			}
 		}
 	}
 	p.after()
@@ -281,10 +288,11 @@ func (p *part) carry(effects []directory.Effect) {
 
 func (p *part) String() string { return p.room.name + " on " + p.n.name.ID }
 
-// enter has a room be one of this node's.
+// enter has a room be one of this node's. Each would have its home in its own region.
 func (p *part) enter() {
 	if !p.entered && p.alive() {
 		p.entered = true
+		p.core.Prefer(regionName(p.n.region))
 		p.handle(directory.Enter{On: true})
 	}
 }

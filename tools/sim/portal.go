@@ -3,12 +3,12 @@ package main
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"portico/edge/mesh/directory"
 	"portico/shared/placement"
 	"portico/shared/roster"
+	"portico/shared/token"
 )
 
 // What a portal and package mesh do with a participant, as far as the directory is concerned.
@@ -17,10 +17,16 @@ import (
 const (
 	retryAfter  = 100 * time.Millisecond // a home is asked again
 	commandTime = 1500 * time.Millisecond
-	keepSeat    = 30 * time.Second // for a participant whose connection is gone
+	requestTime = 6 * time.Second  // of a portal with the home
+	keepSeat    = time.Minute      // for a participant whose connection is gone
 	keepStream  = 10 * time.Second // of a participant that is elsewhere now
 	tidyAfter   = 3 * time.Second  // a room without participants is left
+	linger      = 20 * time.Second // of the connection of a participant that is elsewhere now
 	patience    = 3 * time.Second  // of a client with an edge
+
+	admitTime   = 3 * time.Minute // after its creation a token admits
+	ticketLife  = 10 * time.Minute
+	clockLeeway = time.Minute // by which the clock of a ticket's edge may be ahead
 )
 
 // Why a portal does not take somebody.
@@ -29,7 +35,27 @@ var (
 	errFull     = errors.New("the edge is full")
 	errGone     = errors.New("the client is gone")
 	errUsed     = errors.New("the token was used")
+	errExpired  = errors.New("the ticket is not in force")
+	errHere     = errors.New("the participant is here already")
 )
+
+// ticket brings a participant back. Its edge takes any of them, again and again, as the protocol has it; another edge asks the home for
+// the participant under the generation after the ticket's, so that it is taken over once.
+type ticket struct {
+	token.Ticket
+	generation uint64
+}
+
+func (n *node) mint(generation uint64) ticket {
+	now := n.calendar()
+	return ticket{token.Ticket{NotBefore: now, NotAfter: now.Add(ticketLife)}, generation}
+}
+
+// inForce tells whether a ticket is good by the node's own clock.
+func (n *node) inForce(t ticket) bool {
+	now := n.calendar()
+	return t.Valid(now) || !n.w.bend.punctual && t.Valid(now.Add(clockLeeway))
+}
 
 // attempt is a client's try on one edge.
 type attempt struct {
@@ -37,10 +63,8 @@ type attempt struct {
 	id     string // of the participant
 	n      *node
 	over   bool // the client has given up, or has its answer
+	new    bool // it is a login
 }
-
-// live tells whether the client still waits.
-func (a *attempt) live() bool { return !a.over }
 
 // refuses is an edge's own reason to take nobody.
 func (n *node) refuses() error {
@@ -54,69 +78,114 @@ func (n *node) refuses() error {
 }
 
 // login takes a participant in with a token.
-func (a *attempt) login(tokenID string, created int64, done func(generation uint64, err error)) {
+func (a *attempt) login(tokenID string, created int64, done func(t ticket, err error)) {
 	n, c := a.n, a.client
+	a.new = true
 	if err := n.refuses(); err != nil {
-		done(0, err)
+		done(ticket{}, err)
 		return
 	}
 	w := n.w
 	w.store.use(w, n, tokenID, func(ok bool) {
-		if !ok {
-			done(0, errUsed)
+		if age := n.calendar().Sub(time.Unix(created, 0)); !ok || age > admitTime {
+			done(ticket{}, errUsed)
 			return
 		}
 		p := n.part(c.room.name)
 		p.enter()
-		p.admit(roster.Admission{Participant: a.id, Generation: 1, Token: tokenID, Created: created}, a.live, func(err error) {
+		p.admit(roster.Admission{Participant: a.id, Generation: 1, Token: tokenID, Created: created}, func(_ placement.Epoch, err error) {
 			if err == nil {
 				p.take(c, a.id, 1)
 				w.stats.logins++
 			}
-			done(1, err)
+			done(n.mint(1), err)
 		})
 	})
 }
 
-// resume takes a participant again with a ticket.
-func (a *attempt) resume(id string, ticket uint64, done func(generation uint64, err error)) {
+// resume takes a participant again with a ticket: as it is if it is here, or else from the edge that has it, or had it.
+func (a *attempt) resume(id string, t ticket, done func(t ticket, err error)) {
 	n, c := a.n, a.client
-	if err := n.refuses(); err != nil {
-		done(0, err)
-		return
-	}
-	if highest, seen := n.gens.Highest(id, n.calendar()); seen && ticket <= highest {
-		done(0, roster.ErrReplayed)
-		return
-	}
 	w := n.w
+	if !n.inForce(t) {
+		done(ticket{}, errExpired)
+		return
+	}
+	if p := n.rooms[c.room.name]; p != nil && p.people[id] != nil {
+		p.again(c, id, t, done)
+		return
+	}
+	if err := n.refuses(); err != nil {
+		done(ticket{}, err)
+		return
+	}
 	p := n.part(c.room.name)
-	if s := p.people[id]; s != nil && s.generation != ticket {
-		done(0, roster.ErrReplayed)
-		return
-	}
 	p.enter()
-	admitted := func(err error) {
-		if err == nil && !n.gens.Accept(id, ticket, n.calendar()) {
-			err = roster.ErrReplayed // somebody was faster here
+	admitted := func(by placement.Epoch, err error) {
+		switch {
+		case err != nil:
+			done(ticket{}, err)
+			return
+		case p.people[id] != nil:
+			done(ticket{}, errHere)
+			return
+		case p.knows(id) > t.generation && !w.bend.noHome: // it has taken so long that another edge was faster
+			done(ticket{}, roster.ErrReplayed)
+			return
 		}
-		if err == nil {
-			w.check.accepted(w, p, id, ticket)
-			if p.people[id] != nil {
-				w.stats.relogins++
-			} else {
-				w.stats.resumes++
-			}
-			p.take(c, id, ticket+1)
-		}
-		done(ticket+1, err)
+		w.check.takenOver(w, p, id, t.generation, by)
+		w.stats.resumes++
+		p.take(c, id, t.generation+1)
+		done(n.mint(t.generation+1), nil)
 	}
-	// Also whom it knows: an edge that was stopped may not know that the participant is elsewhere by now.
-	if w.bend.noHome || w.bend.knowing && p.people[id] != nil {
-		admitted(nil)
+	if w.bend.noHome {
+		admitted(p.epoch, nil)
 		return
 	}
-	p.admit(roster.Admission{Participant: id, Generation: ticket + 1, Resume: true}, a.live, admitted)
+	p.admit(roster.Admission{Participant: id, Generation: t.generation + 1, Resume: true}, admitted)
+}
+
+// knows gives the generation of a participant as the room's directory has it here.
+func (p *part) knows(id string) uint64 {
+	e, _ := p.core.Get(roster.Key{Kind: roster.Participant, ID: id})
+	return e.Generation
+}
+
+// again takes a participant again that is here, once it is sure that it is not elsewhere: this edge may have been stopped.
+func (p *part) again(c *client, id string, t ticket, done func(t ticket, err error)) {
+	w := p.n.w
+	synced := func(err error) {
+		if err == nil && p.people[id] == nil {
+			err = roster.ErrReplayed
+		}
+		if err != nil {
+			done(ticket{}, err)
+			return
+		}
+		w.check.exchanged(w, p, id, t.generation)
+		done(p.n.mint(p.rebind(c, id, t.generation)), nil)
+	}
+	if w.bend.hasty {
+		synced(nil)
+		return
+	}
+	p.wish(func(finish func(func())) {
+		p.sync(w.now+requestTime, func(err error) { finish(func() { synced(err) }) })
+	})
+}
+
+// rebind gives a participant that is here another connection, and sees to it that the ticket is not taken on another edge as well.
+func (p *part) rebind(c *client, id string, generation uint64) (next uint64) {
+	s := p.people[id]
+	p.n.w.logf("%s has %s again, ticket %d, generation %d", p, id, generation, s.generation)
+	if c.wants {
+		s.client, s.gone = c, false
+	}
+	if generation >= s.generation && !p.n.w.bend.noRenew {
+		s.generation = generation + 1
+		p.put(roster.Key{Kind: roster.Participant, ID: id}, s.generation)
+	}
+	return max(s.generation, generation+1)
 }
 
 // take has a participant be here.
@@ -190,9 +259,15 @@ func (p *part) moved(key roster.Key) {
 	}
 	delete(p.people, key.ID)
 	p.n.seats--
-	if c := s.client; c.seat == p && c.generation == s.generation && !s.gone {
-		w.on(nil, 0, func() { c.lose(p) }) // it holds the lower of two places
-	}
+	// One that is about to go elsewhere ends its connection itself; one that has the lower of two places finds out by that.
+	c := s.client
+	w.on(nil, linger, func() {
+		if c.seat == p && c.id == key.ID && p.people[key.ID] == nil {
+			w.logf("%s puts out the client of %s", p, key.ID)
+			w.stats.stranded++
+			c.lose(p)
+		}
+	})
 	w.on(p.n, keepStream, func() {
 		if p.alive() && p.people[key.ID] == nil {
 			p.remove(streamOf(key.ID))
@@ -224,6 +299,7 @@ func (p *part) exit() {
 	clear(p.own)
 	clear(p.people)
 	clear(p.shadow)
+	clear(p.syncs)
 	p.hash = 0
 	p.n.w.check.change(p.n.w, p.room)
 	p.handle(directory.Enter{})
@@ -241,151 +317,4 @@ func (p *part) dropped(id string) {
 			p.leave(id)
 		}
 	})
-}
-
-// admit asks the home for a place, and waits through a change of home as long as live, as Membership.Admit does.
-func (p *part) admit(a roster.Admission, live func() bool, done func(err error)) {
-	w := p.n.w
-	w.order++
-	a.Owner, a.Request = p.n.name.ID, fmt.Sprint(p.n.name.ID, "/", p.n.name.Boot, "/", w.order)
-	p.wishes++
-	p.handle(directory.Wish{On: true})
-	finish := func(err error) {
-		p.wishes--
-		p.handle(directory.Wish{})
-		done(err)
-		p.tidy()
-	}
-	var try func()
-	again := func(after time.Duration) {
-		once := false
-		step := func() {
-			if !once && p.alive() {
-				once = true
-				try()
-			}
-		}
-		p.waiting = append(p.waiting, step)
-		w.on(p.n, after, step)
-	}
-	answer := func(err error) {
-		switch {
-		case !p.alive():
-		case err == errTemporary || err == roster.ErrNotYet:
-			again(retryAfter)
-		default:
-			finish(err)
-		}
-	}
-	try = func() {
-		if !live() {
-			finish(errGone)
-			return
-		}
-		switch e, leads := p.core.Epoch(); {
-		case e.Zero():
-			again(patience / 4)
-		case leads:
-			answer(p.admitHere(a, e))
-		default:
-			w.ask(p, e, a, answer)
-		}
-	}
-	try()
-}
-
-// errTemporary is a refusal that another home may not repeat.
-var errTemporary = errors.New("ask again")
-
-// ask has the home of a room admit somebody.
-func (w *world) ask(p *part, e placement.Epoch, a roster.Admission, done func(error)) {
-	home := w.byName[e.Home.ID]
-	answered := false
-	answer := func(err error) {
-		if !answered {
-			answered = true
-			done(err)
-		}
-	}
-	w.whenLinked(p.n, home, func(l *link) {
-		if l == nil {
-			w.on(p.n, 0, func() { answer(errTemporary) })
-			return
-		}
-		to := slices.Index(l.pair.ends[:], home)
-		w.send(l, to, func() {
-			err := w.serve(home, p, e, a)
-			w.send(l, 1-to, func() { answer(err) })
-		})
-		w.await(p.n, l, 1-to, func() bool { return answered }, func() { answer(errTemporary) })
-	})
-}
-
-// await gives up an answer when its link is gone.
-func (w *world) await(n *node, l *link, end int, answered func() bool, failed func()) {
-	w.on(n, commandTime, func() {
-		switch {
-		case answered():
-		case !l.open[end]:
-			failed()
-		default:
-			w.await(n, l, end, answered, failed)
-		}
-	})
-}
-
-// serve is the home's answer, as package mesh gives it.
-func (w *world) serve(home *node, from *part, e placement.Epoch, a roster.Admission) error {
-	q := home.rooms[from.room.name]
-	if q == nil {
-		return errTemporary
-	}
-	ok, _, effects := q.core.Command(placement.Name{ID: from.n.name.ID}, e, false, home.clock())
-	q.carry(effects)
-	if !ok {
-		w.stats.stale++
-		if !w.bend.obeyStale {
-			return errTemporary
-		}
-	}
-	w.check.obeyed(w, q, e)
-	return q.admitHere(a, e)
-}
-
-// admitHere gives a place at the home.
-func (p *part) admitHere(a roster.Admission, e placement.Epoch) error {
-	n := p.n
-	if !p.core.Settled() {
-		return roster.ErrNotYet
-	}
-	if a.Token != "" {
-		if !n.useToken(a.Token, a.Request, a.Created) {
-			return errUsed
-		}
-		n.w.check.tokenUsed(n.w, p, a.Token, a.Request, e)
-		oldest := n.calendar().Add(-2 * tokenLife).Unix()
-		p.carry(p.core.Use(roster.Use{Token: a.Token, Request: a.Request, Created: a.Created}, oldest, n.clock()))
-	}
-	_, err := p.core.Admit(a, -1, n.clock())
-	p.carry(nil)
-	return err
-}
-
-// store is the cluster's database, which remembers tokens too, if it answers in time.
-type store struct {
-	used  map[string]bool
-	delay time.Duration // more than usual
-}
-
-// storeTime is how long a portal waits for the store.
-const storeTime = 300 * time.Millisecond
-
-func (s *store) use(w *world, n *node, tokenID string, done func(ok bool)) {
-	delay := w.between(2*time.Millisecond, 15*time.Millisecond) + w.random(s.delay)
-	ok := !s.used[tokenID] || w.bend.noSingleUse
-	w.at(delay, func() { s.used[tokenID] = true })
-	if delay > storeTime {
-		delay, ok = storeTime, true // joins do not wait for it
-	}
-	w.on(n, delay, func() { done(ok) })
 }

@@ -10,8 +10,8 @@ import (
 
 // What package mesh does for the standbys of homes.
 
-// tokenLife is how long a token can be used.
-const tokenLife = 30 * time.Minute
+// tokenLife is how long homes remember tokens: longer than one can be used.
+const tokenLife = 2 * admitTime
 
 // post sends a message of a home to one that keeps what it knows, or back.
 func (w *world) post(from *node, to string, m meshproto.Standby) {

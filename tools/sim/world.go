@@ -17,19 +17,22 @@ type config struct {
 	regions      int
 	rooms        int
 	participants int
-	counted      int // participants that are only counted, in cohorts
-	rounds       int // of trouble and quiet
+	counted      int  // participants that are only counted, in cohorts
+	rounds       int  // of trouble and quiet
+	every        bool // a round has every kind of trouble
 	log          io.Writer
 	bend         bend
 }
 
 // Times of the simulated cluster.
 const (
-	quiet    = 5 * time.Second  // after which rooms agree and rosters are equal
-	notice   = 5 * time.Second  // more, for what has failed to be noticed: gossip takes that long
-	seatTime = 15 * time.Second // within which a participant has a place again
-	grace    = time.Minute      // that entries of a lost edge stay
-	memory   = time.Minute      // that a room without use is remembered
+	quiet     = 5 * time.Second        // after which rooms agree and rosters are equal
+	told      = time.Second            // until a home has heard of what was done on an edge
+	lookAgain = 200 * time.Millisecond // until an invariant is looked at again
+	seatTime  = 15 * time.Second       // within which a participant has a place again
+	grace     = time.Minute            // that entries of a lost edge stay
+	arrival   = 10 * time.Second       // of all participants, at the beginning
+	memory    = time.Minute            // that a room without use is remembered
 )
 
 // world is a cluster. All that happens in it happens in one order, and everything random comes from one seed.
@@ -61,7 +64,9 @@ type world struct {
 	gossip  gossip
 
 	troubled time.Duration    // when something last failed or was mended
-	broke    time.Duration    // when something last failed
+	revived  time.Duration    // when a node last started again
+	noticed  time.Duration    // when all had heard last that gossip had lost a node
+	missed   int              // nodes that have gone, which gossip has not noticed yet
 	scarce   [2]time.Duration // when a side last had too few places for all
 	failing  int              // what fails at the moment
 	check    checker
@@ -74,12 +79,32 @@ type stats struct {
 	logins, resumes, relogins int // the last on the edge that had them
 	refusals                  int // by edges that drain or are full
 	replays, unknown          int // tickets that were refused
+	strays, stranded          int // tickets taken, and clients left, on an edge that a participant has been taken from
 	moved, leads, changes     int
 	stale                     int // commands refused
-	kills, pauses             int
-	partitions, drains        int
-	slowest                   time.Duration // until a participant had a place again
-	agreed                    time.Duration // until a room agreed
+
+	slowest time.Duration // until a participant had a place again
+	agreed  time.Duration // until a room agreed
+
+	// What went wrong; cuts are of one way between two edges or regions.
+	kills, pauses, cuts, regionCuts, partitions, drains, skews, restarts, slowStores, badLines int
+}
+
+// add sums up, and takes the slowest.
+func (s *stats) add(t *stats) {
+	for _, n := range []struct {
+		sum  *int
+		more int
+	}{
+		{&s.logins, t.logins}, {&s.resumes, t.resumes}, {&s.relogins, t.relogins}, {&s.refusals, t.refusals}, {&s.replays, t.replays},
+		{&s.unknown, t.unknown}, {&s.moved, t.moved}, {&s.leads, t.leads}, {&s.changes, t.changes}, {&s.stale, t.stale},
+		{&s.strays, t.strays}, {&s.stranded, t.stranded}, {&s.kills, t.kills}, {&s.pauses, t.pauses}, {&s.cuts, t.cuts},
+		{&s.regionCuts, t.regionCuts}, {&s.partitions, t.partitions}, {&s.drains, t.drains}, {&s.skews, t.skews},
+		{&s.restarts, t.restarts}, {&s.slowStores, t.slowStores}, {&s.badLines, t.badLines},
+	} {
+		*n.sum += n.more
+	}
+	s.slowest, s.agreed = max(s.slowest, t.slowest), max(s.agreed, t.agreed)
 }
 
 // event is something that happens. One of a node happens in that life of it, and not while it is stopped.
@@ -186,12 +211,6 @@ func (w *world) chance(p float64) bool { return p > 0 && w.rng.Float64() < p }
 // trouble notes that something has failed or was mended just now.
 func (w *world) trouble() { w.troubled = w.now }
 
-// breaks notes that something has failed just now, which has to be noticed first.
-func (w *world) breaks() {
-	w.trouble()
-	w.broke = w.now
-}
-
 // calm tells that nothing has failed for d, and nothing fails.
 func (w *world) calm(d time.Duration) bool { return w.failing == 0 && w.now-w.troubled >= d }
 
@@ -214,10 +233,9 @@ func (w *world) logf(format string, args ...any) {
 
 // room is what the world knows of a room: more than any node does.
 type room struct {
-	i      int
-	name   string
-	region string
-	parts  []*part // of all nodes that know of it, in their present lives
+	i     int
+	name  string
+	parts []*part // of all nodes that know of it, in their present lives
 
 	changed   time.Duration // when an owner last changed something
 	checking  bool
@@ -226,7 +244,8 @@ type room struct {
 	top       map[keyOf]mark // the highest claim there ever was of each key
 	removed   map[keyOf]mark // by their owners
 	admitted  map[string]map[uint64]*admittance
-	spoken    map[spoken]uint64 // the sequence that was last told to a follower
+	holders   map[string]*admittance // the last to take a participant over
+	spoken    map[spoken]uint64      // the sequence that was last told to a follower
 }
 
 func (w *world) roomNamed(name string) *room {
@@ -246,7 +265,9 @@ type bend struct {
 
 	noRetry     bool // a client whose edge is gone tries one other, and no more
 	noHome      bool // an edge takes whoever has a ticket, without asking the home
-	knowing     bool // an edge takes those it knows without asking the home
+	noRenew     bool // a ticket that was exchanged on its own edge is good on another one still
+	hasty       bool // an edge takes those it knows without waiting for the home's word
+	punctual    bool // tickets of edges whose clocks are ahead are refused
 	noSingleUse bool // homes forget which tokens were used
 	noMove      bool // clients are not told that their edge drains
 	noDrain     bool // rooms are not told that their edge drains

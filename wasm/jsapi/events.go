@@ -98,6 +98,8 @@ func (l *listener) SessionRestored(old, id string) {
 	l.api.garbage.soon()
 }
 
+func (l *listener) DataMoved() { l.tell("datamoved", jsonvalue.Value{}) }
+
 func (l *listener) RosterChanged(count int, thin bool) {
 	l.tell("rosterchanged", jsonvalue.OfObject(jsonvalue.M("count", jsonvalue.OfInt(int64(count))), jsonvalue.M("thin", jsonvalue.OfBool(thin))))
 }

@@ -31,6 +31,9 @@ export class ConferenceInfo {
   }
 }
 
+// FORMER_TIME is how long the connection for data to the server of before is kept at most, in milliseconds.
+const FORMER_TIME = 15_000;
+
 const State = Object.freeze({READY: 'ready', CONNECTING: 'connecting', CONNECTED: 'connected'});
 
 export class ConferenceClient extends EventTarget {
@@ -52,6 +55,7 @@ export class ConferenceClient extends EventTarget {
   #watching; // an AbortController for what we listen to outside
   #data; // a Promise of the DataConnection; undefined before data is wanted, and when it is lost
   #dataEnding; // a Promise: the program knows of the end of the DataConnection before
+  #former; // {waiting, ending, close}: the connection for data to the server of before, until the sessions in waiting are here
   #openings = new Map(); // by key: what a publication of data that is on its way does with its id
   #lastKey = 0;
 
@@ -238,6 +242,36 @@ export class ConferenceClient extends EventTarget {
     }
   }
 
+  // #dataMoved: the server is another one. The sessions of data go on as soon as there is a connection to it.
+  #dataMoved() {
+    const before = this.#data;
+    this.#data = undefined;
+    this.#former?.close();
+    const waiting = new Set([...this.#publications.values(), ...this.#subscriptions.values()].filter((s) => s._isData));
+    const former = {waiting, ending: [], close: () => {
+      clearTimeout(former.timer);
+      before?.then((connection) => connection.close(), () => {});
+      if (this.#former === former) this.#former = undefined;
+    }};
+    if (waiting.size === 0) return former.close();
+    former.timer = setTimeout(former.close, FORMER_TIME);
+    this.#former = former;
+    this.#openData().catch(() => {}); // the program hears of it
+  }
+
+  // #settleData: a session of data is on the new connection, once what it gives has come, or has ended.
+  #settleData(session, ending) {
+    const former = this.#former;
+    if (!former?.waiting.delete(session)) return;
+    former.ending.push(ending);
+    if (former.waiting.size === 0) Promise.all(former.ending).then(former.close);
+  }
+
+  // #beginData opens a stream without data for a publication that had to become another one.
+  #beginData(id) {
+    this.#data?.then(async (connection) => (await connection.send(id)).close()).catch(() => {}); // it ends then
+  }
+
   #dataLost() {
     this.#data = undefined;
     this.#dataEnding = this.#request('datalost', {}).catch(() => {}); // it ends meanwhile
@@ -245,6 +279,7 @@ export class ConferenceClient extends EventTarget {
 
   // #closeData: what the program had to do with the connection is over.
   #closeData() {
+    this.#former?.close();
     this.#data?.then((connection) => connection.close(), () => {});
     this.#data = this.#dataEnding = undefined;
   }
@@ -318,7 +353,8 @@ export class ConferenceClient extends EventTarget {
       case 'streamremoved': return this.#streamRemoved(data);
       case 'streamupdated': return this.#streamUpdated(data.stream, data.field, data.value);
       case 'message': return this.dispatchEvent(new MessageEvent('messagereceived', data));
-      case 'dataopened': return this.#openings.get(data.key)?.(data.id);
+      case 'dataopened': return (this.#openings.get(data.key) ?? ((id) => this.#beginData(id)))(data.id);
+      case 'datamoved': return this.#dataMoved();
       case 'sessionended': return this.#sessionEnded(data);
       case 'sessionrestored': return this.#sessionRestored(data, object);
       case 'peerconnection': this.#peerConnection = object; return;
@@ -424,12 +460,14 @@ export class ConferenceClient extends EventTarget {
       if (!session) continue;
       map.delete(old);
       map.set(id, session);
-      session._restore(id, tracks);
+      if (session._isData) this.#settleData(session, session._move(this.#openData(), id));
+      else session._restore(id, tracks);
     }
   }
 
   #sessionEnded({id, reason}) {
     const session = this.#publications.get(id) ?? this.#subscriptions.get(id);
+    this.#settleData(session);
     session?._end(reason ? new ConferenceError(reason, 'session-ended') : undefined);
   }
 }

@@ -10,7 +10,7 @@ const ID = 16; // bytes
 //   token              webTransportToken of the login, good once
 //   certificateHashes  webTransportCertificateHashes of the login, if it has any
 //
-// It does not come back by itself: another one needs another token. Where there is no WebTransport, making one throws.
+// It does not come back by itself: another one needs another token, and so does one to another server. Where there is no WebTransport, making one throws.
 export class DataConnection {
   #connection;
   #id;
@@ -165,6 +165,14 @@ export class SendStream {
     this.#settle.resolve(this.#writer);
     this.#connected.catch((reason) => this.#writer.abort(reason)); // aborted already
     this.#writer.closed.catch((error) => this.#controller.error(error));
+  }
+
+  // _retire ends it for the page as _fail does, but in order for the subscribers: they get what has been written. It resolves then.
+  async _retire(error) {
+    if (this.#closed || !this.#writer) return this._fail(error);
+    this.#closed = true;
+    this.#controller.error(error);
+    await this.#writer.close().catch(() => {}); // the connection is lost
   }
 
   // _fail ends it, unless the page has closed it.

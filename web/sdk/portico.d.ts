@@ -302,8 +302,9 @@ export interface SessionEvents {
   unmute: MuteEvent;
   /**
    * Portico: the client had to join anew, or went to another server of the cluster, and this is there again; a subscription has new tracks in
-   * its stream, and a new id. A publication has a new one too unless the participant is the same as before. Of data nothing is restored: it
-   * ends.
+   * its stream, and a new id. A publication has a new one too unless the participant is the same as before. Data is restored on another
+   * server only, not by joining anew, where it ends: the streams of before end, for the page with an error and for the others in order, what
+   * was under way on them may be lost, and new ones can be opened and come.
    */
   restored: Event;
 }
@@ -523,7 +524,8 @@ export class ConferenceClient extends TypedEventTarget<ConferenceClientEvents> {
   subscribe(stream: RemoteStream, options?: SubscribeOptions): Promise<Subscription>;
   /**
    * Makes a stream of data, for a LocalStream. Data goes over a WebTransport connection of its own, which is opened by the first use of data;
-   * when it is lost, all data sessions end with an error, and the next use opens another.
+   * when it is lost, all data sessions end with an error, and the next use opens another. When the client goes to another server of the
+   * cluster, it opens one there by itself.
    */
   createSendStream(): Promise<SendStream>;
   /** Sends any JSON value to one participant, or to all, the sender included. */

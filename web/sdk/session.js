@@ -52,7 +52,9 @@ class Session extends EventTarget {
     return this.#connection.request(method, {...data, id: this.id}, object);
   }
 
-  // _restore gives it the id that it has after the client joined anew.
+  get _ended() { return this.#ended; }
+
+  // _restore gives it the id that it has after the client joined anew, or went to another server.
   _restore(id) {
     this.#id = id;
     this.dispatchEvent(new Event('restored'));
@@ -70,7 +72,7 @@ class Session extends EventTarget {
 
 // A Publication's mute and unmute events come when the server says that the stream's state has changed, whoever changed it.
 export class Publication extends Session {
-  #data; // the DataConnection of one of data
+  #data; // a Promise of the DataConnection, or itself, of one of data
   #sends = new Set(); // its SendStreams
 
   constructor(id, connection, data, first) {
@@ -86,12 +88,24 @@ export class Publication extends Session {
     stream._take();
     this.#sends.add(stream);
     try {
-      await stream._connect(this.#data.send(this.id));
+      await stream._connect(Promise.resolve(this.#data).then((connection) => connection.send(this.id)));
     } catch (cause) {
       this.#sends.delete(stream);
       throw new ConferenceError(`The stream of data could not be opened: ${cause.message}`, 'disconnected');
     }
     return stream;
+  }
+
+  get _isData() { return Boolean(this.#data); }
+
+  // _move makes it one of another connection, of which it gets a Promise. Its streams end; it resolves when they have.
+  _move(connection, id) {
+    this.#data = connection;
+    const error = new ConferenceError('The connection for data is another one now: open another stream.', 'disconnected');
+    const ends = [...this.#sends].map((stream) => stream._retire(error));
+    this.#sends.clear();
+    this._restore(id);
+    return Promise.all(ends);
   }
 
   _end(error) {
@@ -107,13 +121,15 @@ export class Publication extends Session {
 }
 
 export class Subscription extends Session {
-  #data; // the DataConnection of one of data
+  #data; // a Promise of the DataConnection, or itself, of one of data
+  #changed; // {promise, resolve}: it has another one, or has ended
 
   // stream is the MediaStream with what is received; remoteStream is what it was made from. Of data, stream is the first that comes.
   constructor(id, connection, remoteStream, tracks, data) {
     super(id, connection);
     Object.defineProperty(this, 'remoteStream', {enumerable: true, value: remoteStream});
     this.#data = data;
+    this.#changed = resolvable();
     if (data) return;
     this.stream = new MediaStream(tracks);
     remoteStream.mediaStream = this.stream;
@@ -122,8 +138,30 @@ export class Subscription extends Session {
   // nextStream gives the next stream that the publisher of data opens, {readable}, or null when the subscription has ended.
   async nextStream() {
     if (!this.#data) throw new ConferenceError('This is no subscription to data.', 'invalid-state');
-    const readable = await this.#data.receive(this.id);
-    return readable && {readable};
+    for (;;) {
+      const [data, {promise}, id] = [this.#data, this.#changed, this.id];
+      const readable = await Promise.resolve(data).then((connection) => connection.receive(id), () => null);
+      if (readable) return {readable};
+      if (this._ended) return null;
+      if (this.#data === data) await promise; // that connection is lost: another one comes, or the end
+    }
+  }
+
+  get _isData() { return Boolean(this.#data); }
+
+  // _move makes it one of another connection, of which it gets a Promise.
+  async _move(connection, id) {
+    const [before, old] = [this.#data, this.id];
+    this.#data = connection;
+    this.#change();
+    super._restore(id);
+    Promise.resolve(before).then((one) => one.forget(old), () => {});
+  }
+
+  #change() {
+    const {resolve} = this.#changed;
+    this.#changed = resolvable();
+    resolve();
   }
 
   // applyOptions changes what is received: {video: {resolution, frameRate, bitrateMultiplier, keyFrameInterval}}.
@@ -150,8 +188,17 @@ export class Subscription extends Session {
   }
 
   _end(error) {
-    this.#data?.forget(this.id);
+    const {id} = this;
+    if (this.#data) Promise.resolve(this.#data).then((connection) => connection.forget(id), () => {});
+    this.#change();
     if (!this.#data && this.remoteStream.mediaStream === this.stream) this.remoteStream.mediaStream = undefined;
     super._end(error);
   }
+}
+
+// resolvable is a Promise with what fulfils it.
+function resolvable() {
+  let resolve;
+  const promise = new Promise((fulfil) => { resolve = fulfil; });
+  return {promise, resolve};
 }

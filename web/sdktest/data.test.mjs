@@ -243,6 +243,85 @@ test('a stream that is aborted before it is published', async () => {
   await until(() => Edge.all[0].streams[1].aborted);
 });
 
+// onTheMove is a page with a publication and a subscription whose client has gone to another server.
+async function onTheMove() {
+  const {program, client} = await joined();
+  const stream = await client.createSendStream();
+  const publication = await client.publish(new sdk.LocalStream(stream, data));
+  const subscribing = client.subscribe(client.info.remoteStreams[0]);
+  await until(() => program.sessions === 2);
+  Edge.all[0].deliver(idOf(2), 'before');
+  const subscription = await subscribing;
+  const writer = stream.writable.getWriter();
+  await writer.write(bytes('written before'));
+  const next = subscription.nextStream();
+  program.event('datamoved');
+  await until(() => Edge.all.length === 2);
+  return {program, client, publication, subscription, writer, next, before: Edge.all[0], edge: Edge.all[1]};
+}
+
+test('sessions of data go on at another server', async () => {
+  const {program, publication, subscription, writer, next, before, edge} = await onTheMove();
+  const restored = [once(publication, 'restored'), once(subscription, 'restored')];
+  program.event('sessionrestored', {old: idOf(1), id: idOf(1)});
+  await restored[0];
+  await assert.rejects(writer.closed, {code: 'disconnected'});
+  await until(() => before.streams[1].closed);
+  assert.equal(before.streams[1].content, 'written before', 'what was written is not lost');
+  assert.equal(await Promise.race([before.closed, 'open']), 'open', 'the subscription still needs it');
+  program.event('sessionrestored', {old: idOf(2), id: idOf(12)});
+  await restored[1];
+  await before.closed;
+  assert.deepEqual([publication.id, subscription.id], [idOf(1), idOf(12)]);
+
+  const more = await publication.createSendStream();
+  await more.writable.getWriter().write(bytes('after'));
+  assert.deepEqual([edge.streams[1].id, edge.streams[1].content], [idOf(1), 'after']);
+  edge.deliver(idOf(12), 'comes to who waited before');
+  assert.equal(await new Response((await next).readable).text(), 'comes to who waited before');
+  assert.equal(program.methods().includes('datalost'), false);
+  program.event('sessionended', {id: idOf(12), reason: ''});
+  assert.equal(await subscription.nextStream(), null);
+});
+
+test('what is lost with its server is there again at another one', async () => {
+  const {program, client} = await joined();
+  const stream = await client.createSendStream();
+  const publication = await client.publish(new sdk.LocalStream(stream, data));
+  const subscribing = client.subscribe(client.info.remoteStreams[0]);
+  await until(() => program.sessions === 2);
+  Edge.all[0].deliver(idOf(2), 'before');
+  const subscription = await subscribing;
+  const next = subscription.nextStream();
+  Edge.all[0].end('lost');
+  await until(() => program.methods().includes('datalost'));
+  program.event('datamoved');
+  await until(() => Edge.all.length === 2);
+  for (const [old, id] of [[1, 1], [2, 12]]) program.event('sessionrestored', {old: idOf(old), id: idOf(id)});
+  Edge.all[1].deliver(idOf(12), 'after');
+  assert.equal(await new Response((await next).readable).text(), 'after');
+  await publication.createSendStream();
+  assert.equal(Edge.all[1].streams[1].id, idOf(1));
+});
+
+test('sessions that do not go on do not keep the connection of before', async () => {
+  const {program, client, next, before, edge} = await onTheMove();
+  // It had to become another publication, which needs a stream.
+  program.event('dataopened', {key: 1, id: idOf(21)});
+  await until(() => edge.streams[1]?.closed);
+  assert.equal(edge.streams[1].id, idOf(21));
+  program.event('sessionrestored', {old: idOf(1), id: idOf(21)});
+  program.event('sessionended', {id: idOf(2), reason: 'Source stream loss'});
+  assert.equal(await next, null);
+  await before.closed;
+  program.event('sessionended', {id: idOf(21), reason: ''});
+  program.event('datamoved'); // and nothing of data is there
+  await edge.closed;
+  assert.equal(Edge.all.length, 2);
+  await client.createSendStream();
+  assert.equal(Edge.all.length, 3);
+});
+
 test('local streams are of data or of media', async () => {
   const {client} = await joined();
   const stream = await client.createSendStream();

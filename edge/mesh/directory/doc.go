@@ -42,9 +42,10 @@
 //     standby before it died, may be lost.
 //   - It is another one when the standby is lost, leaves, drains or does not answer, or when a better one comes; the one before is
 //     released once the new one has everything.
-//   - A new home whose claim is not the first of the room asks all edges what they know (Recall), the dead home's standby among them,
-//     and tells and admits nobody before they have answered, or for Timing.Wait twice at the most. Hence a room is not filled beyond its
-//     limit, and no token is used again, because the home has changed. Somebody who resumes waits longer (roster.Config.Confirm).
+//   - A new home whose claim is not the first of the room asks the other edges what they know (Recall), 64 of them at most, those first
+//     that may be the dead home's standby. It tells and admits nobody before they have answered, or for Timing.Wait twice at the most.
+//     Hence a room is not filled beyond its limit, and no token is used again, because the home has changed. Somebody who resumes waits
+//     longer (roster.Config.Confirm).
 //   - When somebody asks an anchor that is the standby for a home that is gone, it claims the room itself if it is in the room's
 //     region: then nothing has to be asked. It does so only when asked. Whoever claimed because its home is out of reach would take
 //     rooms away from those on the other side of a broken link.

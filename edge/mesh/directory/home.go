@@ -47,6 +47,7 @@ func (r *Room) lead(e placement.Epoch) {
 		}
 	}
 	r.takeOffice(e)
+	r.reach()
 	clear(r.notes.origins)
 	for _, n := range slices.Clone(r.notes.mine) {
 		r.route(&n)
@@ -64,6 +65,16 @@ func (r *Room) expected() (list []string) {
 		}
 	}
 	return list
+}
+
+// reach tells the owners that are expected where the home is. Those that are gone are found out by that, if nobody had a link to them:
+// gossip takes some seconds to notice, longer than the entries of somebody are kept who could announce them and does not.
+func (r *Room) reach() {
+	for _, id := range r.expected() {
+		if f := r.followers[id]; f == nil || f.session == 0 {
+			r.effect(Seat{To: id, Message: placement.Heartbeat{Epoch: r.epoch}})
+		}
+	}
 }
 
 // absent tells the Index which of the owners that are away can be reached.
@@ -102,6 +113,7 @@ func (r *Room) look() {
 		}
 	}
 	r.absent()
+	r.reach()
 	r.index.Expire(r.now)
 }
 

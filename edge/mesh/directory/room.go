@@ -269,10 +269,9 @@ func (r *Room) enter(on bool) {
 		return
 	}
 	var changes []roster.Change
-	for _, e := range r.copy.Entries() {
-		if e.Owner != r.cfg.Self.ID || e.Life != r.cfg.Self.Boot {
-			changes = append(changes, roster.Change{Now: &e})
-		}
+	foreign, _ := r.Told()
+	for i := range foreign {
+		changes = append(changes, roster.Change{Now: &foreign[i]})
 	}
 	if len(changes) > 0 {
 		r.effect(Apply{Changes: changes})
@@ -280,6 +279,16 @@ func (r *Room) enter(on bool) {
 	if r.leads {
 		r.lead1(true)
 	}
+}
+
+// Told gives what the part has been told of that counts still: the entries of others, and whether this node leads.
+func (r *Room) Told() (entries []roster.Entry, leads bool) {
+	for _, e := range r.copy.Entries() {
+		if e.Owner != r.cfg.Self.ID || e.Life != r.cfg.Self.Boot {
+			entries = append(entries, e)
+		}
+	}
+	return entries, r.told
 }
 
 // lead1 tells the part whether it leads.
@@ -363,11 +372,4 @@ func (r *Room) flush() {
 	}
 }
 
-func (r *Room) edge(id string) *placement.Edge {
-	for i := range r.view {
-		if r.view[i].ID == id {
-			return &r.view[i]
-		}
-	}
-	return nil
-}
+func (r *Room) edge(id string) *placement.Edge { return placement.Find(r.view, id) }

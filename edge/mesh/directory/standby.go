@@ -12,7 +12,7 @@ import (
 
 // Bounds of what a home does about its standby.
 const (
-	maxRecalled = 64               // edges that a new home asks what they know
+	maxRecalled = 64               // edges that a new home asks what they know: anchors, then those who own something, then any
 	avoidTime   = 15 * time.Second // that an edge which did not answer is not chosen
 )
 
@@ -55,7 +55,7 @@ func (r *Room) takeOffice(e placement.Epoch) {
 	if !r.cfg.Standby || e.Number == 1 || direct {
 		return
 	}
-	list := slices.Clone(r.seat.Anchors())
+	list := append(slices.Clone(r.seat.Anchors()), r.expected()...)
 	for i := range r.view {
 		list = append(list, r.view[i].ID)
 	}
@@ -72,17 +72,17 @@ func (r *Room) takeOffice(e placement.Epoch) {
 // usable tells whether another node can be spoken to.
 func (r *Room) usable(id string) bool { return id != r.cfg.Self.ID && !r.gone[id] && r.edge(id) != nil }
 
-// rank is how well an edge does as the standby: 0 is not at all. Another region comes first, because that is what fails at once; then
-// who has a Copy anyway; then an anchor, whom those ask who look for the home.
-func (r *Room) rank(e *placement.Edge) (rank int) {
-	if !r.usable(e.ID) || r.now < r.home.avoid[e.ID] {
+// rank is how well an edge of the view does as the standby of this one, self: 0 is not at all. Another region comes first, because that is
+// what fails at once; then who has a Copy anyway; then an anchor, whom those ask who look for the home.
+func (r *Room) rank(e, self *placement.Edge) (rank int) {
+	if e.ID == r.cfg.Self.ID || r.gone[e.ID] || r.now < r.home.avoid[e.ID] {
 		return 0
 	}
 	if rank = 1; e.Draining {
 		return rank
 	}
 	rank = 2
-	if self := r.edge(r.cfg.Self.ID); self != nil && self.Region != e.Region {
+	if self != nil && self.Region != e.Region {
 		rank += 8
 	}
 	if r.follows(e.ID) {
@@ -106,9 +106,10 @@ func (r *Room) appoint() {
 	var best *placement.Edge
 	var rank, present int
 	var spread uint32
+	self := r.edge(r.cfg.Self.ID)
 	for i := range r.view {
 		e := &r.view[i]
-		n := r.rank(e)
+		n := r.rank(e, self)
 		if e.ID == s.id && e.Boot == s.boot {
 			present = n
 		}

@@ -216,6 +216,8 @@ func (e *events) SessionRestored(old, id string) {
 	e.guest().say("restored", fields{"old": old, "id": id})
 }
 
+func (e *events) DataMoved() {}
+
 func (e *events) RosterChanged(count int, thin bool) {
 	e.guest().say("roster", fields{"count": count, "thin": thin})
 }

@@ -140,20 +140,52 @@ func clusterStatus(ctx context.Context, c *Client, _ []string, o *options, out i
 			time.Since(n.Started).Round(time.Second), printable(address))
 	}
 	if len(s.Rooms) > 0 {
-		fmt.Fprintln(table, "\nROOM\tHOME\tWHY\tEPOCH\tFOLLOWERS\tANCHORS\tENTRIES")
+		fmt.Fprintln(table, "\nROOM\tHOME\tWHY\tEPOCH\tFOLLOWERS\tSTANDBY\tANCHORS\tENTRIES")
 		for _, r := range s.Rooms {
-			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%d\n", printable(r.ID), r.Home, r.Why, r.Epoch, list(r.Followers), list(r.Anchors), r.Entries)
+			followers := list(r.Followers)
+			if r.OmittedFollowers > 0 {
+				followers += fmt.Sprintf(" and %d more", r.OmittedFollowers)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", printable(r.ID), printable(r.Home), printable(r.Why), printable(r.Epoch),
+				followers, printable(orDash(r.Standby)), list(r.Anchors), r.Entries)
 		}
 	}
 	if len(s.Links) > 0 {
 		fmt.Fprintln(table, "\nFROM\tTO\tRTT\tLOST\tSENT\tRECEIVED\tDROPPED\tFLOWS")
 		for _, l := range s.Links {
 			if l.InUse {
-				fmt.Fprintf(table, "%s\t%s\t%.1f ms\t%d\t%d\t%d\t%d\t%d\n", l.From, l.To, l.RTT, l.Lost, l.Sent, l.Received, l.Dropped, len(l.Flows))
+				fmt.Fprintf(table, "%s\t%s\t%.1f ms\t%d\t%d\t%d\t%d\t%d\n", printable(l.From), printable(l.To), l.RTT, l.Lost, l.Sent, l.Received,
+					l.Dropped, len(l.Flows)+l.OmittedFlows)
 			}
 		}
 	}
+	omitted(table, s.Nodes)
 	return table.Flush()
+}
+
+// omitted says what is not shown.
+func omitted(out io.Writer, nodes []clusterapi.Node) {
+	begun := false
+	for _, n := range nodes {
+		if n.Omitted == (clusterapi.Omitted{}) {
+			continue
+		}
+		if !begun {
+			begun = true
+			fmt.Fprintln(out)
+		}
+		var parts []string
+		for _, of := range []struct {
+			n         int
+			one, more string
+		}{{n.Omitted.Rooms, "room", "rooms"}, {n.Omitted.Links, "link", "links"}, {n.Omitted.Flows, "flow", "flows"}} {
+			if text := many(float64(of.n), of.one, of.more); text != "" {
+				parts = append(parts, text)
+			}
+		}
+		fmt.Fprintf(out, "Of %s not all is shown, since it is too much or takes too long. Not shown, the least busy ones first: %s.\n", printable(n.ID),
+			strings.Join(parts, ", "))
+	}
 }
 
 func orDash(text string) string {
@@ -163,7 +195,7 @@ func orDash(text string) string {
 	return printable(text)
 }
 
-func list(names []string) string { return orDash(strings.Join(names, ",")) }
+func list(names []string) string { return printable(orDash(strings.Join(names, ","))) }
 
 // lookEvery is how often a wait looks.
 const lookEvery = time.Second

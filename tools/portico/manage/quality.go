@@ -70,6 +70,7 @@ func (p *qualityPrinter) line(indent int, parts ...string) {
 func (p *qualityPrinter) stream(q jsonvalue.Value) {
 	p.line(0, "Stream "+textOf(q, "id")+" of "+whoOf(q), pathOf(q))
 	each(q.Get("tracks"), p.track)
+	each(q.Get("notMixed"), p.notMixed)
 	p.history(2, q)
 	each(q.Get("subscriptions"), p.subscription)
 	if n := numberOf(q, "omitted"); n > 0 {
@@ -96,6 +97,20 @@ func (p *qualityPrinter) track(v jsonvalue.Value) {
 	}
 	p.line(2, strings.TrimSpace(textOf(v, "kind")+" "+textOf(v, "rid")), textOf(v, "codec"), sizeOf(v), rate, lossOf(v), muted,
 		many(numberOf(v, "keyFramesRequested"), "key frame asked for", "key frames asked for"))
+}
+
+// notMixed says what of the stream is left out of a mix.
+func (p *qualityPrinter) notMixed(v jsonvalue.Value) {
+	what := textOf(v, "kind")
+	if what == "" {
+		what = "something"
+	}
+	again := "tried all the time"
+	if until, err := time.Parse(time.RFC3339, v.Get("until").Text()); err == nil {
+		again = "tried again in " + max(0, until.Sub(p.now)).Round(time.Second).String()
+	}
+	p.line(2, what+" is not in the mix of view "+textOf(v, "view"), p.ago(v.Get("since").Text()), again)
+	p.line(4, "because: "+textOf(v, "reason"))
 }
 
 func (p *qualityPrinter) subscription(v jsonvalue.Value) {

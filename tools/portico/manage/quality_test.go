@@ -23,6 +23,8 @@ const someQuality = `{"id":"s1","participant":"p1","user":"Ann\u001b[31m","path"
  "events":[{"at":"2026-01-02T03:04:05.000Z","kind":"estimate","from":2000000,"to":640000}]},
  {"participant":"p3","network":{"by":"nothing"},"tracks":[{"kind":"audio","sending":false,"reason":"muted"}]}],
 "omitted":7,
+"notMixed":[{"view":"common","kind":"video","reason":"its relay\u001b has no decoder","since":"2026-01-02T03:04:05.000Z","until":"2126-01-02T03:04:05.000Z"},
+ {"view":"two","reason":"why"}],
 "ended":[{"participant":"p4","reason":"Ice procedure failed.","at":"2026-01-02T03:04:05.000Z"},{"participant":"p5"}]}`
 
 type oneStream struct {
@@ -68,6 +70,8 @@ func TestRoomQuality(t *testing.T) {
 		"  network: 640 kbit/s fit (by twcc), wanted 2.0 Mbit/s, round trip 23 ms, loss 20.0 %\n",
 		"  video: is sent 640×360 (h), there is 1280×720 (f), shown at 1000×562, 450 kbit/s, 30 pictures a second, loss 20.0 %\n    because: bandwidth, since ",
 		"To p3, not connected\n", "  audio: nothing is sent, loss 0.0 %\n    because: muted\n",
+		"  video is not in the mix of view common, since ", ", tried again in ", "\n    because: \"its relay\\x1b has no decoder\"\n",
+		"  something is not in the mix of view two, tried all the time\n    because: why\n",
 		"7 more subscriptions; -participant", "Ended: p4, Ice procedure failed., since ", "Ended: p5, by its participant\n",
 	} {
 		if !strings.Contains(out, want) {
