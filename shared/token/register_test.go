@@ -58,38 +58,6 @@ func TestUsedForgetsAndIsBounded(t *testing.T) {
 	}
 }
 
-func TestGenerations(t *testing.T) {
-	now := time.UnixMilli(1700000000000)
-	g := NewGenerations(testLife, 2)
-	for _, c := range []struct {
-		who        string
-		generation uint64
-		want       bool
-	}{
-		{"a", 1, true}, {"a", 1, false}, {"a", 0, false}, {"a", 5, true}, {"a", 3, false}, {"a", 5, false}, {"b", 1, true}, {"b", 2, true},
-		{"c", 1, false}, // one too many
-		{"a", 6, true},
-	} {
-		if g.Accept(c.who, c.generation, now) != c.want {
-			t.Errorf("generation %d of %s: %v", c.generation, c.who, !c.want)
-		}
-	}
-	if highest, seen := g.Highest("a", now); highest != 6 || !seen {
-		t.Errorf("highest %d %v", highest, seen)
-	}
-	// Remembered for as long as the ticket may live, however often others come; then forgotten.
-	later := now.Add(testLife)
-	if !g.Accept("b", 3, later) || g.Accept("a", 6, later) {
-		t.Error("forgotten while a ticket may live")
-	}
-	if later = later.Add(testLife + 1); !g.Accept("c", 1, later) {
-		t.Errorf("%d are still remembered", g.Len())
-	}
-	if _, seen := g.Highest("a", later); seen {
-		t.Error("a is still remembered")
-	}
-}
-
 func BenchmarkUsed(b *testing.B) {
 	u, now := NewUsed(testLife, 0), time.UnixMilli(1700000000000)
 	for i := 0; b.Loop(); i++ {

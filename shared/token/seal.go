@@ -53,7 +53,7 @@ type State struct {
 	Room       string
 	Edge       string
 	Epoch      uint64
-	Generation uint64 // grows with each ticket of a participant; see Generations
+	Generation uint64 // grows with each ticket of a participant; the room's directory takes only one that is higher than its own
 }
 
 // SealState fills in the ticket's State. It is bound to the ticket's participant and times, so it comes after these and says

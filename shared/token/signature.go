@@ -16,8 +16,8 @@
 //	12 bytes nonce
 //	rest     AES-256-GCM; the additional data is the token's id, or what the ticket's signature covers
 //
-// Used and Generations are the registers of whoever has to see that a token or a ticket works once. Keys are the cluster's keys,
-// which change without any token becoming invalid.
+// Used is the register of whoever has to see that a token works once; that a ticket does, the room's directory sees by its generation. Keys
+// are the cluster's keys, which change without any token becoming invalid.
 //
 // The package is pure: keys, random bytes and the time come in as arguments. Signatures are compared in constant time.
 package token
