@@ -113,16 +113,16 @@ func (c *connection) begin() bool {
 	return true
 }
 
-// take makes the connection the participant's; false when the socket has gone.
-func (c *connection) take(p *participant) bool {
+// take makes the connection the participant's; not when the socket has gone, or when the client has thought better of it.
+func (c *connection) take(p *participant) (taken, abandoned bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state != connecting {
-		return false
+	if c.state != connecting || c.abandoned {
+		return false, c.state == connecting
 	}
 	c.state, c.participant, c.everJoined = connected, p, true
 	c.timer.Stop()
-	return true
+	return true, false
 }
 
 // release parts the connection from a participant that has another one now, or is gone; false when it was not the participant's.

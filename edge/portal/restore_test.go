@@ -25,8 +25,9 @@ type townRooms struct {
 	here map[string]room.Join // by participant; the last
 	edge map[string]string
 	// renewed, if set, is told of Renew.
-	renewed chan uint64
-	deaf    bool // edges do not hear that another one has a participant of theirs
+	renewed  chan uint64
+	renewing chan struct{} // if set, Renew waits for it
+	deaf     bool          // edges do not hear that another one has a participant of theirs
 }
 
 // edgeRooms are those of one edge.
@@ -134,6 +135,9 @@ func TestRestore(t *testing.T) {
 
 // Renew implements Rooms.
 func (r edgeRooms) Renew(_ context.Context, _, participant string, generation uint64) error {
+	if r.renewing != nil {
+		<-r.renewing
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.edge[participant] != r.name {
@@ -163,6 +167,23 @@ func TestTicketAfterTheMove(t *testing.T) {
 		t.Error("it did know the participant")
 	}
 	client.h.Closed("transport lost")
+}
+
+// TestLogoutWhileResuming: whoever logs out while the edge makes sure that it has them leaves.
+func TestLogoutWhileResuming(t *testing.T) {
+	a, _ := newTown(t)
+	renewing := make(chan struct{})
+	a.portal.options.Rooms.(edgeRooms).townRooms.renewing = renewing
+	client, ticket := a.loggedIn("anna", "JavaScript", "5.1")
+	client.h.Closed("transport lost")
+	back := a.connect()
+	answer := back.start("relogin", restoring(ticket))
+	want(t, "logout", back.request("logout", ""), `["ok"]`)
+	close(renewing)
+	want(t, "relogin", <-answer, `["error","`+portalproto.ErrEarlyLeft.Text+`"]`)
+	if n := a.portal.Participants(); n != 0 {
+		t.Errorf("%d participants are left", n)
+	}
 }
 
 // TestTicketAhead: a ticket of an edge whose clock is ahead is taken, and one that is over is not.

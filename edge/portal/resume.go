@@ -135,7 +135,12 @@ func (p *Portal) spend(ctx context.Context, who *participant, state token.State)
 func (c *connection) rebind(p *participant, ack sioserver.Ack) {
 	form := c.portal.options.ReloginAck
 	asObject := p.receiver.Version >= portalproto.V12 && (form == ReloginObject || form == ReloginAuto && p.sdk.TakesReloginObject())
-	if !c.take(p) {
+	switch taken, abandoned := c.take(p); {
+	case abandoned:
+		c.portal.leave(p)
+		c.failLogin(portalproto.ErrEarlyLeft, ack)
+		return
+	case !taken:
 		return // the socket is gone already
 	}
 	var streams DataGrant
