@@ -41,20 +41,24 @@ run: wasm ## start an edge and a relay on this machine and print the address of 
 	@$(MAKE) --no-print-directory program-portico
 	@exec $(BUILD)/portico dev $(ARGS)
 
+# Most packages wait more than they compute: so many are tested at a time.
+ATONCE := -p 4
+
 test: deps wasm test-go test-race test-js ## run every test
 
 test-go:
 	$(GO) vet ./...
 	CGO_ENABLED=1 $(GO) vet ./relay/...
 	GOOS=js GOARCH=wasm $(GO) vet ./wasm/... ./shared/client/... ./shared/sioclient/... ./shared/wsconn/...
-	$(GO) test $$($(GO) list ./... | grep -v -e /tools/e2e -e '^portico/relay') ./relay/codec/... ./relay/videomix # these two also do without cgo
-	CGO_ENABLED=1 $(GO) test ./relay/...
-	PORTICO_TEST_PLAIN=1 $(GO) test ./edge/rtc # once more on the plain path
+	$(GO) test $(ATONCE) $$($(GO) list ./... | grep -v -e /tools/e2e -e '^portico/relay') ./relay/codec/... ./relay/videomix # these two also do without cgo
+	@echo "testing ./relay/..., and ./edge/rtc once more on the plain path"
+	@PORTICO_TEST_PLAIN=1 $(GO) test ./edge/rtc & plain=$$!; \
+		CGO_ENABLED=1 $(GO) test ./relay/...; relayed=$$?; wait $$plain && exit $$relayed
 	$(GO) test -p 1 ./tools/e2e/... # one at a time: they share a browser's cache folder and want the machine for themselves
 
 # The race detector runs over what is concurrent; the end-to-end tests start a program of their own and gain nothing from it.
 test-race:
-	CGO_ENABLED=1 $(GO) test -race ./shared/... ./edge/... \
+	CGO_ENABLED=1 $(GO) test $(ATONCE) -race ./shared/... ./edge/... \
 		$$(CGO_ENABLED=1 $(GO) list ./relay/... | grep -v -e /audiomix -e /codec/ -e /payload) # these have no goroutines
 
 # The packages that also run in a browser, under Node.
