@@ -45,7 +45,7 @@ func TestSeeds(t *testing.T) {
 
 func TestManyEdges(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes seconds")
+		t.Skip("200 edges take ten seconds and more: run without -short")
 	}
 	many(0, 2, wide, func(w *world) {
 		if len(w.faults) > 0 {
