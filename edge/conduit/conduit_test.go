@@ -13,6 +13,7 @@ import (
 	"github.com/quic-go/webtransport-go"
 
 	"portico/edge/wt"
+	"portico/edge/wt/wttest"
 	"portico/shared/meshproto"
 )
 
@@ -25,7 +26,7 @@ func TestAcross(t *testing.T) {
 	p := alice.publish("")
 	first := alice.send(p)
 	a.expect("ready " + p)
-	write(t, first, "early")
+	wttest.Write(t, first, "early")
 	waitFor(t, "it has come", func() bool { return a.data.Stats().BytesIn == 5 })
 	b.Remote(room, p, a.name)
 	b.Remote(room, p, a.name)
@@ -35,34 +36,34 @@ func TestAcross(t *testing.T) {
 	atBob := bob.subscribe(p)
 	one := bob.want(atBob)
 	b.expect("ready " + atBob) // what is published from here on comes
-	write(t, first, "one")
+	wttest.Write(t, first, "one")
 	if got := a.data.Stats(); got.Taps != 1 {
 		t.Errorf("%+v", got)
 	}
-	wantText(t, one, "one")
+	wttest.Want(t, one, "one")
 	atCarol := carol.subscribe(p)
 	two := carol.want(atCarol)
 	b.expect("ready " + atCarol)
-	write(t, first, "two")
-	wantText(t, one, "two")
-	wantText(t, two, "two")
+	wttest.Write(t, first, "two")
+	wttest.Want(t, one, "two")
+	wttest.Want(t, two, "two")
 	if n := b.Stats(); n.BytesIn != 6 || n.Pulled != 1 || n.Pulling != 1 || a.Stats().BytesOut != 6 {
 		t.Errorf("%+v, %+v", n, a.Stats())
 	}
 
 	second := alice.send(p)
 	oneMore, twoMore := bob.want(atBob), carol.want(atCarol)
-	write(t, second, "second")
-	wantText(t, oneMore, "second")
+	wttest.Write(t, second, "second")
+	wttest.Want(t, oneMore, "second")
 	second.CancelWrite(77)
-	wantReset(t, oneMore, 77)
-	wantReset(t, twoMore, 77)
-	write(t, first, "end")
+	wttest.WantReset(t, oneMore, 77)
+	wttest.WantReset(t, twoMore, 77)
+	wttest.Write(t, first, "end")
 	_ = first.Close()
-	wantText(t, one, "end")
-	wantEnd(t, one)
-	wantText(t, two, "end")
-	wantEnd(t, two)
+	wttest.Want(t, one, "end")
+	wttest.WantEnd(t, one)
+	wttest.Want(t, two, "end")
+	wttest.WantEnd(t, two)
 
 	b.data.Stop(atBob)
 	b.data.Stop(atCarol)
@@ -208,21 +209,21 @@ func TestOwnerGone(t *testing.T) {
 	atBob := bob.subscribe(p)
 	in := bob.want(atBob)
 	b.expect("ready " + atBob)
-	write(t, alice.send(p), "last words")
-	wantText(t, in, "last words")
+	wttest.Write(t, alice.send(p), "last words")
+	wttest.Want(t, in, "last words")
 	x.mu.Lock()
 	delete(x.at, a.name)
 	x.mu.Unlock()
 	a.peers.Close() // without a word to anybody
-	wantEnd(t, in)
+	wttest.WantEnd(t, in)
 
 	again := x.connect(c, "alice")
 	again.publish(p)
 	c.expect("ready " + p) // without a stream
 	b.Remote(room, p, c.name)
 	waitFor(t, "it is pulled from the new edge", func() bool { return c.Stats().Serving == 1 })
-	write(t, again.send(p), "here again")
-	wantText(t, bob.want(atBob), "here again")
+	wttest.Write(t, again.send(p), "here again")
+	wttest.Want(t, bob.want(atBob), "here again")
 	if len(b.told) != 0 {
 		t.Errorf("the subscription has heard of it: %s", <-b.told)
 	}
@@ -263,18 +264,18 @@ func TestMove(t *testing.T) {
 	b.expect("ready " + p)
 	b.RemoteEnded(p)
 	a.Remote(room, p, b.name)
-	write(t, stream, "under way")
-	wantText(t, inNear, "under way")
-	wantText(t, inFar, "under way") // though it is here by now
+	wttest.Write(t, stream, "under way")
+	wttest.Want(t, inNear, "under way")
+	wttest.Want(t, inFar, "under way") // though it is here by now
 	_ = stream.Close()
-	wantEnd(t, inNear)
-	wantEnd(t, inFar)
+	wttest.WantEnd(t, inNear)
+	wttest.WantEnd(t, inFar)
 	waitFor(t, "it is pulled the other way", func() bool { return b.Stats().Serving == 1 && a.Stats().Pulling == 1 })
 	a.data.Lose("alice")
 	a.expect("failed " + p + ": " + wt.ReasonLost)
-	write(t, after.send(p), "here now")
-	wantText(t, near.want(atNear), "here now")
-	wantText(t, far.want(atFar), "here now")
+	wttest.Write(t, after.send(p), "here now")
+	wttest.Want(t, near.want(atNear), "here now")
+	wttest.Want(t, far.want(atFar), "here now")
 	if len(a.told)+len(b.told) != 0 {
 		t.Error("the subscriptions have heard of it")
 	}

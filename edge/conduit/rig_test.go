@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -20,6 +19,7 @@ import (
 
 	"portico/edge/peers"
 	"portico/edge/wt"
+	"portico/edge/wt/wttest"
 	"portico/shared/conference"
 	"portico/shared/identity"
 	"portico/shared/link"
@@ -215,7 +215,7 @@ func (x *cluster) connect(e *edge, name string) *client {
 		<-c.Context().Done()
 	})
 	stream := c.begin(append(binary.LittleEndian.AppendUint32(make([]byte, 16), uint32(len(c.Token))), c.Token...))
-	wantText(t, stream, string(make([]byte, 16)))
+	wttest.Want(t, stream, string(make([]byte, 16)))
 	return c
 }
 
@@ -280,40 +280,8 @@ func (c *client) want(session string) *webtransport.Stream {
 	}
 	_ = stream.SetDeadline(time.Now().Add(patience))
 	head, _ := hex.DecodeString(session)
-	wantText(c.x.t, stream, string(head))
+	wttest.Want(c.x.t, stream, string(head))
 	return stream
-}
-
-func write(t testing.TB, w io.Writer, text string) {
-	t.Helper()
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func wantText(t testing.TB, r io.Reader, text string) {
-	t.Helper()
-	b := make([]byte, len(text))
-	if _, err := io.ReadFull(r, b); err != nil || string(b) != text {
-		t.Fatalf("read %q, %v; want %q", b, err, text)
-	}
-}
-
-func wantEnd(t testing.TB, r io.Reader) {
-	t.Helper()
-	if n, err := r.Read(make([]byte, 10)); n != 0 || err != io.EOF {
-		t.Fatalf("read %d bytes, %v; want the end", n, err)
-	}
-}
-
-// wantReset reads until the stream is reset with a code.
-func wantReset(t testing.TB, r io.Reader, code webtransport.StreamErrorCode) {
-	t.Helper()
-	_, err := io.Copy(io.Discard, r)
-	var reset *webtransport.StreamError
-	if !errors.As(err, &reset) || reset.ErrorCode != code {
-		t.Fatalf("ended with %v, want a reset with %d", err, code)
-	}
 }
 
 // noise is bytes that are not alike.

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"portico/edge/wt/wttest"
 )
 
 // remote opens a publication of another edge, whose word of being wanted is told as an event.
@@ -45,7 +47,7 @@ func TestRemote(t *testing.T) {
 	atBob := bob.want(b)
 	early := r.begin(remote)
 	early.Write([]byte("one"))
-	wantText(t, atBob, "one")
+	wttest.Want(t, atBob, "one")
 	remote.Ready()
 	r.expect("ready " + b)
 	again := carol.subscribe(p)
@@ -53,16 +55,16 @@ func TestRemote(t *testing.T) {
 	r.expect("ready " + again) // at once
 	early.Write([]byte("two"))
 	early.End()
-	wantText(t, atBob, "two")
-	wantEnd(t, atBob)
-	wantText(t, joins, "two")
-	wantEnd(t, joins)
+	wttest.Want(t, atBob, "two")
+	wttest.WantEnd(t, atBob)
+	wttest.Want(t, joins, "two")
+	wttest.WantEnd(t, joins)
 	second := r.begin(remote)
 	second.Write([]byte("x"))
 	one, two := bob.want(b), carol.want(again)
 	second.Reset(77)
-	wantReset(t, one, 77)
-	wantReset(t, two, 77)
+	wttest.WantReset(t, one, 77)
+	wttest.WantReset(t, two, 77)
 	r.s.Stop(again)
 	remote.Fail(ReasonSlow)
 	r.expectAll("failed "+b+": "+ReasonSlow, "unwanted "+p)
@@ -75,8 +77,8 @@ func TestRemote(t *testing.T) {
 	remote.Close()
 	r.expect("failed " + c + ": " + ReasonSourceLoss) // it never was ready
 	last.Write([]byte("too late"))
-	wantText(t, atC, "last")
-	wantEnd(t, atC)
+	wttest.Want(t, atC, "last")
+	wttest.WantEnd(t, atC)
 	last.End()
 	if _, err := remote.Begin(); !errors.Is(err, ErrNoSource) {
 		t.Errorf("a stream of what is closed: %v", err)
@@ -96,11 +98,11 @@ func TestLinger(t *testing.T) {
 	r.expect("ready " + b)
 	stream := alice.send(p)
 	r.expect("ready " + p)
-	write(t, stream, "last")
-	wantText(t, atBob, "last")
+	wttest.Write(t, stream, "last")
+	wttest.Want(t, atBob, "last")
 	r.s.Lose("alice")
 	r.expect("failed " + p + ": " + ReasonLost)
-	wantEnd(t, atBob)
+	wttest.WantEnd(t, atBob)
 	remote, err := r.s.OpenRemote(RemoteSpec{Session: p, Wanted: func(on bool) { r.told <- "wanted" }})
 	if err != nil {
 		t.Fatal(err)
@@ -108,7 +110,7 @@ func TestLinger(t *testing.T) {
 	r.expect("wanted")
 	in := r.begin(remote)
 	in.Write([]byte("there"))
-	wantText(t, bob.want(b), "there")
+	wttest.Want(t, bob.want(b), "there")
 	in.End()
 
 	back := r.connect("alice")
@@ -190,13 +192,13 @@ func TestTap(t *testing.T) {
 		}
 	}
 	first := alice.send(p)
-	write(t, first, "missed")
+	wttest.Write(t, first, "missed")
 	r.eventually("it came", func(s Stats) bool { return s.BytesIn == 6 })
 	tap, err := r.s.OpenTap("room", p)
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, first, "one")
+	wttest.Write(t, first, "one")
 	if got := items(t, tap, 2); got != "begin, data one" {
 		t.Error(got)
 	}

@@ -270,38 +270,6 @@ func (c *client) want(session string) *webtransport.Stream {
 	return stream
 }
 
-func write(t testing.TB, w io.Writer, text string) {
-	t.Helper()
-	if _, err := io.WriteString(w, text); err != nil {
-		t.Fatal(err)
-	}
-}
-
-func wantText(t testing.TB, r io.Reader, text string) {
-	t.Helper()
-	b := make([]byte, len(text))
-	if _, err := io.ReadFull(r, b); err != nil || string(b) != text {
-		t.Fatalf("read %q, %v; want %q", b, err, text)
-	}
-}
-
-func wantEnd(t testing.TB, r io.Reader) {
-	t.Helper()
-	if n, err := r.Read(make([]byte, 10)); n != 0 || err != io.EOF {
-		t.Fatalf("read %d bytes, %v; want the end", n, err)
-	}
-}
-
-// wantReset reads until the stream is reset with a code.
-func wantReset(t testing.TB, r io.Reader, code webtransport.StreamErrorCode) {
-	t.Helper()
-	_, err := io.Copy(io.Discard, r)
-	var reset *webtransport.StreamError
-	if !errors.As(err, &reset) || reset.ErrorCode != code {
-		t.Fatalf("ended with %v, want a reset with %d", err, code)
-	}
-}
-
 // eventually waits for what no event tells of.
 func (r *rig) eventually(what string, is func(Stats) bool) {
 	r.t.Helper()

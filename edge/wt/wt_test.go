@@ -14,6 +14,7 @@ import (
 	"github.com/quic-go/quic-go/http3"
 	"github.com/quic-go/webtransport-go"
 
+	"portico/edge/wt/wttest"
 	"portico/shared/token"
 )
 
@@ -27,39 +28,39 @@ func TestForwarding(t *testing.T) {
 	b := bob.subscribe(p)
 	atBob := bob.want(b)
 	r.expect("ready " + b)
-	write(t, first, "one")
-	wantText(t, atBob, "one")
+	wttest.Write(t, first, "one")
+	wttest.Want(t, atBob, "one")
 	c := carol.subscribe(p)
 	atCarol := carol.want(c)
 	r.expect("ready " + c)
-	write(t, first, "two")
-	wantText(t, atBob, "two")
-	wantText(t, atCarol, "two")
+	wttest.Write(t, first, "two")
+	wttest.Want(t, atBob, "two")
+	wttest.Want(t, atCarol, "two")
 
 	second := alice.send(p)
 	secondAtBob, secondAtCarol := bob.want(b), carol.want(c)
-	write(t, second, "second")
-	wantText(t, secondAtBob, "second")
+	wttest.Write(t, second, "second")
+	wttest.Want(t, secondAtBob, "second")
 	second.CancelWrite(77)
-	wantReset(t, secondAtBob, 77)
-	wantReset(t, secondAtCarol, 77)
+	wttest.WantReset(t, secondAtBob, 77)
+	wttest.WantReset(t, secondAtCarol, 77)
 
-	write(t, first, "end")
+	wttest.Write(t, first, "end")
 	_ = first.Close()
-	wantText(t, atBob, "end")
-	wantEnd(t, atBob)
-	wantText(t, atCarol, "end")
-	wantEnd(t, atCarol)
+	wttest.Want(t, atBob, "end")
+	wttest.WantEnd(t, atBob)
+	wttest.Want(t, atCarol, "end")
+	wttest.WantEnd(t, atCarol)
 
 	third := alice.send(p) // after all others have ended
-	write(t, third, "3")
-	wantText(t, bob.want(b), "3")
+	wttest.Write(t, third, "3")
+	wttest.Want(t, bob.want(b), "3")
 
 	r.s.Stop(b)
 	fourth := alice.send(p)
-	write(t, fourth, "4")
+	wttest.Write(t, fourth, "4")
 	_ = carol.want(c) // the third
-	wantText(t, carol.want(c), "4")
+	wttest.Want(t, carol.want(c), "4")
 	if n := r.s.Stats(); n.Publications != 1 || n.Subscriptions != 1 || n.Connections != 3 || n.Pending != 0 || n.Admitted != 3 || n.BytesIn == 0 || n.BytesOut == 0 {
 		t.Errorf("%+v", n)
 	}
@@ -77,8 +78,8 @@ func TestSubscriptionBeforeData(t *testing.T) {
 	r.expect("ready " + b)
 	stream := alice.send(p)
 	r.expect("ready " + p)
-	write(t, stream, "hello")
-	wantText(t, atBob, "hello")
+	wttest.Write(t, stream, "hello")
+	wttest.Want(t, atBob, "hello")
 }
 
 // A megabyte arrives as it was sent, through queues much smaller than it, when everybody reads.
@@ -126,7 +127,7 @@ func TestSlowSubscriber(t *testing.T) {
 		sent <- err
 	}()
 	r.expect("failed " + z + ": " + ReasonSlow)
-	wantReset(t, atSleepy, codeEnded)
+	wttest.WantReset(t, atSleepy, codeEnded)
 	if err := <-sent; err != nil {
 		t.Fatalf("the others were harmed: %v", err)
 	}
@@ -266,7 +267,7 @@ func TestHandshakeTakesTooLong(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, stream, "half an id")
+	wttest.Write(t, stream, "half an id")
 	select {
 	case <-session.Context().Done():
 	case <-time.After(patience):
@@ -278,9 +279,9 @@ func TestHandshakeTakesTooLong(t *testing.T) {
 	if stream, err = c.OpenStream(); err != nil {
 		t.Fatal(err)
 	}
-	write(t, stream, "half an id")
+	wttest.Write(t, stream, "half an id")
 	_ = stream.SetReadDeadline(time.Now().Add(patience))
-	wantReset(t, stream, codeTimeout)
+	wttest.WantReset(t, stream, codeTimeout)
 	if c.Session.Context().Err() != nil {
 		t.Error("it ended the session")
 	}
@@ -297,8 +298,8 @@ func TestStreamsOfNothing(t *testing.T) {
 		}
 		_ = stream.SetReadDeadline(time.Now().Add(patience))
 		head, _ := parseID(session)
-		write(t, stream, string(head[:]))
-		wantReset(t, stream, codeUnknown)
+		wttest.Write(t, stream, string(head[:]))
+		wttest.WantReset(t, stream, codeUnknown)
 	}
 	uni, err := mallory.OpenUniStream()
 	if err != nil {
@@ -350,13 +351,13 @@ func TestUnpublish(t *testing.T) {
 	r.expect("ready " + p)
 	b := bob.subscribe(p)
 	r.expect("ready " + b)
-	write(t, stream, "last words")
+	wttest.Write(t, stream, "last words")
 	r.eventually("received", func(s Stats) bool { return s.BytesIn == 10 })
 	r.s.Stop(p)
 	r.expect("failed " + b + ": " + ReasonSourceLoss)
 	atBob := bob.want(b)
-	wantText(t, atBob, "last words")
-	wantEnd(t, atBob)
+	wttest.Want(t, atBob, "last words")
+	wttest.WantEnd(t, atBob)
 	r.s.Stop(p) // again, and what there never was
 	r.s.Stop("none")
 	if n := r.s.Stats(); n.Publications+n.Subscriptions != 0 {
@@ -374,7 +375,7 @@ func TestUnsubscribe(t *testing.T) {
 	r.expect("ready " + b)
 	atBob := bob.want(b)
 	r.s.Stop(b)
-	wantReset(t, atBob, codeEnded)
+	wttest.WantReset(t, atBob, codeEnded)
 	if n := r.s.Stats(); n.Publications != 1 || n.Subscriptions != 0 {
 		t.Errorf("%+v", n)
 	}
@@ -388,13 +389,13 @@ func TestParticipantLeaves(t *testing.T) {
 	r.expect("ready " + p)
 	b := bob.subscribe(p)
 	r.expect("ready " + b)
-	write(t, stream, "bye")
+	wttest.Write(t, stream, "bye")
 	r.eventually("received", func(s Stats) bool { return s.BytesIn == 3 })
 	r.s.CloseParticipant("alice")
 	r.expect("failed " + b + ": " + ReasonSourceLoss) // and nothing to alice
 	atBob := bob.want(b)
-	wantText(t, atBob, "bye")
-	wantEnd(t, atBob)
+	wttest.Want(t, atBob, "bye")
+	wttest.WantEnd(t, atBob)
 	select {
 	case <-alice.Session.Context().Done():
 	case <-time.After(patience):
